@@ -1,0 +1,29 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check docs clean
+
+# One stamp: a venv with the pinned packages. pip is enough, nothing else has to be on the machine.
+.venv/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: .venv/.stamp ## one event's story on the embedded database
+	$(BIN)/payctl demo
+
+test: .venv/.stamp ## all tests, on SQLite and on a real PostgreSQL that the tests start themselves
+	$(BIN)/python -m pytest
+
+check: .venv/.stamp ## style, types, import contracts, generated documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m payctl.cli.reference --check
+
+docs: .venv/.stamp ## write the generated documents anew
+	$(BIN)/python -m payctl.cli.reference --write
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Composition root: builds the services from configuration, each imported on first use."""

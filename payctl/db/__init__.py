@@ -1,0 +1,1 @@
+"""Database room: engine and transactions, and what belongs to every feature (keys, people, audit)."""

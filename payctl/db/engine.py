@@ -1,0 +1,247 @@
+"""One database: engine, transactions, retries. The only place that opens a connection.
+
+A *book* is a PostgreSQL schema or a SQLite file. The connection sets ``search_path``; no SQL of ours
+names a schema. ``Database`` also carries the clock and the id source, because what is written needs
+a time and an id and both must be replaceable as one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from payctl.clock import Clock, SystemClock
+from payctl.errors import InvalidInput, NotConfigured, Unavailable
+from payctl.ids import IdSource
+
+T = TypeVar("T")
+
+#: How long a writer waits for SQLite's one write lock before it says "locked".
+SQLITE_BUSY_S = 10.0
+CONNECT_TIMEOUT_S = 5
+#: Serialization and deadlock errors are repeated this often, with the same keys.
+RETRIES = 3
+_RETRY_STATES = {"40001", "40P01"}
+_AT_COMMIT = "payctl_at_commit"
+
+
+class Database:
+    """A book's database.
+
+    Args:
+        url: SQLAlchemy URL; ``sqlite:////path`` or ``postgresql+psycopg://…``.
+        book: name of the PostgreSQL schema; ignored for SQLite, where the file is the book.
+        clock, ids: sources of time and ids.
+        probe: told of every commit, before and after (``commit.before``, ``commit.after``), so that
+            a test can end the process there.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        book: str = "payctl",
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        probe: Callable[[str], None] | None = None,
+        pool_size: int = 5,
+    ) -> None:
+        self.url = _parse(url)
+        self.book = book
+        self.clock: Clock = clock or SystemClock()
+        self.ids = ids or IdSource(self.clock)
+        self._probe = probe
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
+
+    # -- transactions ---------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One writing transaction: commits at the end of the block, rolls back on any exception.
+
+        On SQLite it begins with ``BEGIN IMMEDIATE`` and so waits here, not at its first write.
+
+        Raises:
+            Unavailable: ``database.unreachable|locked|full|read_only``.
+        """
+        with translated(), self.engine.connect() as connection:
+            transaction = connection.begin()
+            last: list[Callable[[sa.Connection], None]] = []
+            connection.info[_AT_COMMIT] = last
+            try:
+                yield connection
+                for work in last:
+                    work(connection)
+                self._tell("commit.before")
+                transaction.commit()
+                self._tell("commit.after")
+            finally:
+                connection.info.pop(_AT_COMMIT, None)
+                if transaction.is_active:
+                    transaction.rollback()
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[sa.Connection]:
+        """A writing transaction that is always rolled back: the real code of a ``--dry-run``."""
+        with translated(), self.engine.connect() as connection:
+            transaction = connection.begin()
+            try:
+                yield connection
+            finally:
+                transaction.rollback()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One consistent snapshot for reading; never waits for a writer."""
+        level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        options = {**level, "payctl_read": True}
+        with translated(), self.engine.connect().execution_options(**options) as connection:
+            yield connection
+            connection.rollback()
+
+    @staticmethod
+    def at_commit(tx: sa.Connection, work: Callable[[sa.Connection], None]) -> None:
+        """Run *work* inside the transaction, after everything else in it: for rows that many writers
+        share (the audit chain), so that their lock is held for the shortest time and always comes
+        last. Not run by a rehearsal.
+        """
+        waiting: list[Callable[[sa.Connection], None]] | None = tx.info.get(_AT_COMMIT)
+        if waiting is not None:
+            waiting.append(work)
+
+    def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run *work* in a transaction, again (at most three times) after a deadlock or a
+        serialization failure. *work* must not have effects outside the database.
+        """
+        random = Random()  # noqa: S311 - jitter
+        for attempt in range(1, RETRIES + 1):
+            try:
+                with self.transaction() as tx:
+                    return work(tx)
+            except exc.DBAPIError as error:
+                if attempt == RETRIES or getattr(error.orig, "sqlstate", None) not in _RETRY_STATES:
+                    raise
+                self.clock.sleep(0.01 * 2**attempt * (0.5 + random.random()))
+        raise AssertionError("unreachable")
+
+    def dispose(self) -> None:
+        """Close all pooled connections."""
+        self.engine.dispose()
+
+    def describe(self) -> str:
+        """Where the book lies, without a password."""
+        if self.is_sqlite:
+            return f"SQLite {self.url.database}"
+        return f"PostgreSQL {self.url.host}:{self.url.port or 5432}/{self.url.database}, book {self.book}"
+
+    # -- engines --------------------------------------------------------------------------------
+
+    def _sqlite(self) -> sa.Engine:
+        path = self.url.database
+        if not path or path == ":memory:":
+            raise NotConfigured("database.needs_file", url=self.url.render_as_string())
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(
+            self.url,
+            connect_args={"timeout": SQLITE_BUSY_S, "cached_statements": 256},
+            poolclass=sa.pool.QueuePool,
+        )
+
+        @event.listens_for(engine, "connect")
+        def connect(connection: sqlite3.Connection, _record: object) -> None:
+            connection.isolation_level = None
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+                connection.execute(f"PRAGMA {pragma}")
+            # The seal of every journal is a foreign key: without it entries could lie about.
+            if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
+                raise NotConfigured("database.no_foreign_keys")
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            reading = connection.get_execution_options().get("payctl_read", False)
+            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def _postgresql(self, pool_size: int) -> sa.Engine:
+        if not self.book.isidentifier() or not self.book.isascii() or self.book != self.book.lower():
+            raise NotConfigured("config.bad_book", book=self.book)
+        return sa.create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=10,
+            pool_pre_ping=True,
+            connect_args={
+                "options": f"-c search_path={self.book} -c timezone=UTC -c lock_timeout=20s",
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "application_name": "payctl",
+                # keeps pgbouncer in transaction mode usable
+                "prepare_threshold": None,
+            },
+        )
+
+    def _tell(self, point: str) -> None:
+        if self._probe is not None:
+            self._probe(point)
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError:
+        raise InvalidInput("database.bad_url", field="database.url") from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("postgresql+psycopg", "sqlite", "sqlite+pysqlite"):
+        raise InvalidInput("database.unsupported", field="database.url", driver=parsed.drivername)
+    return parsed
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the drivers' words for "gone", "full", "locked" into :class:`Unavailable`."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
+        code = _cause(error)
+        if code is None:
+            raise
+        raise Unavailable(code, detail=_first_line(error)) from error
+
+
+def _cause(error: exc.SQLAlchemyError) -> str | None:
+    original: Any = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        return _SQLITE_CAUSES.get((original.sqlite_errorcode or 0) & 0xFF)
+    if isinstance(error, exc.TimeoutError):
+        return "database.unreachable"
+    state = getattr(original, "sqlstate", None)
+    if state is None or state[:2] in ("08", "57"):
+        return "database.unreachable"
+    return {"53100": "database.full", "53300": "database.unreachable", "55P03": "database.locked",
+            "25006": "database.read_only"}.get(state)  # fmt: skip
+
+
+#: Primary result codes of SQLite (sqlite.org/rescode.html).
+_SQLITE_CAUSES = {
+    sqlite3.SQLITE_BUSY: "database.locked",
+    sqlite3.SQLITE_LOCKED: "database.locked",
+    sqlite3.SQLITE_READONLY: "database.read_only",
+    sqlite3.SQLITE_IOERR: "database.unreachable",
+    sqlite3.SQLITE_FULL: "database.full",
+    sqlite3.SQLITE_CANTOPEN: "database.unreachable",
+    sqlite3.SQLITE_NOTADB: "database.unreachable",
+}
+
+
+def _first_line(error: exc.SQLAlchemyError) -> str:
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,0 +1,111 @@
+"""The one MetaData, and SQL that SQLAlchemy cannot express (triggers, functions), by name.
+
+A feature's ``tables.py`` calls :func:`table` for each table and :func:`ddl` for each block of raw
+SQL. ``create_all`` below builds a whole book from them; the migrations are frozen copies, and a test
+holds both against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: Every module that declares tables, in an order that respects nothing but reading: the metadata
+#: sorts tables by their foreign keys itself.
+TABLE_MODULES = (
+    "payctl.db.tables",
+    "payctl.ledger.tables",
+    "payctl.commissions.tables",
+    "payctl.parties.tables",
+    "payctl.cases.tables",
+    "payctl.notifications.tables",
+    "payctl.payments.tables",
+    "payctl.payments.gateway_tables",
+    "payctl.webhooks.tables",
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One named piece of raw SQL; each side is a list of statements run in order."""
+
+    name: str
+    postgresql: tuple[str, ...]
+    sqlite: tuple[str, ...]
+
+
+blocks: dict[str, Block] = {}
+
+
+def table(name: str, *items: Any) -> sa.Table:
+    """Declare a table: STRICT in SQLite."""
+    return sa.Table(name, metadata, *items, sqlite_strict=True)
+
+
+def ddl(name: str, *, postgresql: tuple[str, ...] = (), sqlite: tuple[str, ...] = ()) -> None:
+    """Declare raw SQL to run after all tables exist, in the order of declaration."""
+    blocks[name] = Block(name, postgresql, sqlite)
+
+
+def load() -> sa.MetaData:
+    """Import every ``tables.py`` and return the complete metadata."""
+    for module in TABLE_MODULES:
+        import_module(module)
+    return metadata
+
+
+def statements(dialect: sa.Dialect) -> list[str]:
+    """All SQL that builds an empty book on *dialect*, tables first."""
+    from sqlalchemy.schema import CreateIndex, CreateTable
+
+    out: list[str] = []
+    for each in load().sorted_tables:
+        out.append(str(CreateTable(each).compile(dialect=dialect)).strip())
+        out.extend(
+            str(CreateIndex(index).compile(dialect=dialect)).strip()
+            for index in sorted(each.indexes, key=lambda index: str(index.name))
+        )
+    for block in blocks.values():
+        out.extend(block.postgresql if dialect.name == "postgresql" else block.sqlite)
+    return out
+
+
+def append_only(name: str) -> None:
+    """Let the database refuse UPDATE, DELETE and TRUNCATE on table *name* (both engines)."""
+    ddl(
+        f"append_only_{name}",
+        postgresql=(
+            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {name}"
+            " FOR EACH ROW EXECUTE FUNCTION refuse_change()",
+            f"CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON {name}"
+            " EXECUTE FUNCTION refuse_change()",
+        ),
+        sqlite=tuple(
+            f"CREATE TRIGGER {name}_no_{verb.lower()} BEFORE {verb} ON {name}"
+            f" BEGIN SELECT RAISE(ABORT, 'append-only: {verb} on {name}'); END"
+            for verb in ("UPDATE", "DELETE")
+        ),
+    )
+
+
+ddl(
+    "refuse_change",
+    postgresql=(
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN RAISE EXCEPTION 'append-only: % on %', TG_OP, TG_TABLE_NAME"
+        " USING ERRCODE = '23514'; END $$",
+    ),
+)

@@ -1,0 +1,269 @@
+"""What a gateway is: six verbs, declared capabilities, and answers that say what they prove.
+
+An adapter translates. It holds no state that money depends on, never retries, never decides about
+fail-over, and never raises for a decline: every exchange ends in an :class:`Answer` whose
+:class:`Outcome` says what that exchange *proves* (payments design, 2.5). Keys and references are made
+and stored by the caller before the first byte goes out, in the format the adapter declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+
+class Outcome(StrEnum):
+    """What one exchange with a provider proves."""
+
+    NOT_SENT = "not_sent"  # no byte left: safe to repeat or to fail over
+    REJECTED = "rejected"  # the provider refused the request itself; no effect
+    DECLINED = "declined"  # a definite no with a reason
+    REQUIRES_ACTION = "requires_action"  # the customer must act (redirect, 3-DS, USSD)
+    PENDING = "pending"  # accepted, the result comes later
+    AUTHORIZED = "authorized"  # money is reserved, a capture must follow
+    SUCCEEDED = "succeeded"  # money moved
+    UNKNOWN = "unknown"  # it may have happened: only a query can tell
+    EXISTS = "exists"  # our reference is already there: query and adopt it
+    NOT_FOUND = "not_found"  # a query found nothing (believed only after quarantine)
+    CANCELED = "canceled"  # ended without money, for good
+    EXPIRED = "expired"  # ended by time, for good
+
+
+class RejectKind(StrEnum):
+    """Why a request was refused before it had any effect."""
+
+    VALIDATION = "validation"  # our request is wrong
+    AUTH = "auth"  # 401, 403: credentials or configuration; opens the breaker
+    RATE = "rate"  # 429: slow down, not a failure
+    STATE = "state"  # the object is not in a state that allows it
+
+
+#: Normalised decline codes, the same for every gateway. Only those in :data:`FAIL_OVER_CODES` say
+#: something about this gateway rather than about the customer or the money.
+DECLINE_CODES = frozenset(
+    {
+        "insufficient_funds", "card_declined", "expired_card", "incorrect_cvc", "incorrect_number",
+        "fraud_suspected", "lost_or_stolen", "authentication_required", "authentication_failed",
+        "limit_exceeded", "customer_canceled", "customer_timeout", "wrong_pin", "payer_not_found",
+        "payer_not_allowed", "currency_not_supported", "processing_error", "issuer_unavailable",
+        "gateway_specific", "not_permitted", "duplicate", "unknown_reason",
+    }
+)  # fmt: skip
+FAIL_OVER_CODES = frozenset(
+    {"gateway_specific", "processing_error", "issuer_unavailable", "currency_not_supported"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the provider can do and promises; this drives retry, quarantine and fail-over.
+
+    Attributes:
+        resend_window_s: for how long the provider answers a repeated key with the first effect;
+            ``None`` when a key must never be sent twice.
+        query_by: references a status can be asked by: ``provider_reference``, ``our_reference``.
+        late_horizon_s: after this many seconds "not found" is believed (quarantine).
+        create_moves_money: whether ``create_payment`` alone can take money (a USSD push).
+        revocable: whether an open payment can be cancelled for certain.
+        reference_format: format of our reference and key: ``typeid``, ``uuid4``, ``plain30``.
+        status_reports_amount: whether a query tells the amount received.
+    """
+
+    methods: frozenset[str]
+    currencies: frozenset[str] | None  # None: any currency of the book
+    countries: frozenset[str] | None = None
+    resend_window_s: int | None = None
+    query_by: frozenset[str] = frozenset({"our_reference"})
+    late_horizon_s: int = 1800
+    create_moves_money: bool = True
+    revocable: bool = False
+    manual_capture: bool = False
+    refunds: str = "none"  # none | full | partial
+    query_refunds: bool = False
+    payouts: bool = False
+    balance: bool = False
+    lists_payments: bool = False
+    reference_format: str = "typeid"
+    status_reports_amount: bool = True
+    #: currency code -> smallest and largest amount in minor units
+    limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """Everything a provider may need to take one payment. ``amount_minor`` in ISO minor units.
+
+    ``our_reference`` identifies the attempt at the provider (metadata, external id);
+    ``idempotency_key`` accompanies every POST and is stored before it is sent.
+    """
+
+    our_reference: str
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    method: str
+    description: str = ""
+    email: str | None = None
+    phone: str | None = None
+    country: str | None = None
+    return_url: str | None = None
+    cancel_url: str | None = None
+    manual_capture: bool = False
+    #: provider token of the customer's means of payment (``pm_…``), never a card number
+    payment_token: str | None = None
+    customer_reference: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Whatever we know of an object at the provider; at least one of the two."""
+
+    our_reference: str | None = None
+    provider_reference: str | None = None
+    #: amount and currency of the original, which some providers want back
+    amount_minor: int | None = None
+    currency: str | None = None
+    created_at: datetime | None = None
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureRequest:
+    """Take (part of) an authorised amount. ``final`` releases the rest."""
+
+    payment: Reference
+    our_reference: str
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    final: bool = True
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRequest:
+    """Give (part of) a captured amount back."""
+
+    payment: Reference
+    our_reference: str
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    reason: str = ""
+    deadline_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NextAction:
+    """What the customer must do. ``client_secret`` goes to the caller once, never to log or table."""
+
+    type: str  # redirect | payer_action | stripe_client_secret | ussd_prompt
+    url: str | None = None
+    client_secret: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fee:
+    """A provider's fee for one object; ``reference`` is the provider's id of the fee posting."""
+
+    amount_minor: int
+    currency: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one exchange proved.
+
+    ``amount_minor``/``currency`` are what the provider says it took (``None`` where it does not
+    say). ``captured_minor`` is the sum captured so far of an authorisation. ``exchange`` is the
+    scrubbed request and response for the record; no secret, card number or full phone in it.
+    """
+
+    outcome: Outcome
+    provider_reference: str | None = None
+    amount_minor: int | None = None
+    currency: str | None = None
+    captured_minor: int | None = None
+    code: str | None = None  # normalised decline code, or the reject code
+    reject: RejectKind | None = None
+    provider_code: str | None = None
+    message: str | None = None
+    next_action: NextAction | None = None
+    fee: Fee | None = None
+    #: our reference as the provider returned it (for events found by provider id)
+    our_reference: str | None = None
+    retry_after_s: float | None = None
+    http_status: int | None = None
+    latency_ms: int = 0
+    exchange: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A provider's webhook, understood only as far as needed to ask about the object it names."""
+
+    event_id: str
+    type: str
+    object_kind: str  # payment | refund | payout | dispute | other
+    reference: Reference
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceLine:
+    """What the provider says it holds for us."""
+
+    currency: str
+    available_minor: int
+    pending_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Result of a cheap authenticated call."""
+
+    ok: bool
+    latency_ms: int
+    detail: str = ""
+
+
+@runtime_checkable
+class Gateway(Protocol):
+    """The protocol. Every method makes at most one logical exchange, within ``deadline_s``, and
+    returns an :class:`Answer`; none raises for what the provider or the network does.
+
+    A method a provider cannot do is still there and answers ``REJECTED``/``validation`` with code
+    ``not_supported`` before any HTTP.
+    """
+
+    name: str  # family, ``stripe``
+    account: str  # our name of the merchant account; unique in a book
+    capabilities: Capabilities
+    live: bool  # whether its credentials move real money
+
+    def create_payment(self, request: PaymentRequest) -> Answer: ...
+
+    def query_payment(self, reference: Reference) -> Answer: ...
+
+    def capture_payment(self, request: CaptureRequest) -> Answer: ...
+
+    def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer: ...
+
+    def refund_payment(self, request: RefundRequest) -> Answer: ...
+
+    def query_refund(self, reference: Reference) -> Answer: ...
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]: ...
+
+    def balance(self) -> list[BalanceLine]: ...
+
+    def ping(self) -> Health: ...
+
+    def parse_event(self, body: bytes, headers: Mapping[str, str]) -> Event: ...
