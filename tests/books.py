@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from payctl.db.engine import Database
-from payctl.db.metadata import load, statements
+from payctl.db.metadata import execute_all, load, statements
 
 
 def create(db: Database) -> None:
@@ -17,8 +17,7 @@ def create(db: Database) -> None:
         with db.engine.begin() as connection:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {db.book}")
     with db.engine.begin() as connection:
-        for statement in statements(db.engine.dialect):
-            connection.exec_driver_sql(statement)
+        execute_all(connection, statements(db.engine.dialect))
 
 
 def new_pg_database(server_url: str, prefix: str) -> str:
@@ -32,11 +31,15 @@ def new_pg_database(server_url: str, prefix: str) -> str:
 
 def empty_pg(url: str, book: str = "payctl") -> None:
     """Delete every row but the seeded ones, past the append-only triggers (a superuser may)."""
-    with psycopg.connect(url.replace("+psycopg", ""), options=f"-c search_path={book}") as connection:
+    with psycopg.connect(
+        url.replace("+psycopg", ""), options=f"-c search_path={book}"
+    ) as connection:
         connection.execute("SET session_replication_role = replica")
         for table in reversed(load().sorted_tables):
             keep = table.info.get("seeded")
-            connection.execute(f"DELETE FROM {table.name}" + (f" WHERE NOT ({keep})" if keep else ""))  # type: ignore[arg-type]
+            connection.execute(
+                f"DELETE FROM {table.name}" + (f" WHERE NOT ({keep})" if keep else "")
+            )  # type: ignore[arg-type]
 
 
 def without_fsync(connection: Any, _record: object) -> None:

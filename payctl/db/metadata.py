@@ -7,6 +7,7 @@ holds both against each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -73,14 +74,25 @@ def statements(dialect: sa.Dialect) -> list[str]:
 
     out: list[str] = []
     for each in load().sorted_tables:
-        out.append(str(CreateTable(each).compile(dialect=dialect)).strip())
+        out.append(_plain(CreateTable(each), dialect))
         out.extend(
-            str(CreateIndex(index).compile(dialect=dialect)).strip()
+            _plain(CreateIndex(index), dialect)
             for index in sorted(each.indexes, key=lambda index: str(index.name))
         )
     for block in blocks.values():
         out.extend(block.postgresql if dialect.name == "postgresql" else block.sqlite)
     return out
+
+
+def execute_all(connection: sa.Connection, sql: Iterable[str]) -> None:
+    """Run statements exactly as written: a ``%`` in a function's body is no placeholder."""
+    for statement in sql:
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def _plain(element: sa.schema.ExecutableDDLElement, dialect: sa.Dialect) -> str:
+    text = str(element.compile(dialect=dialect)).strip()
+    return text.replace("%%", "%") if dialect.paramstyle in ("format", "pyformat") else text
 
 
 def append_only(name: str) -> None:
