@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from payctl.db.metadata import append_only, ddl, table
 from payctl.db.types import Bytes, Id, Int, Json, Moment, Text
 
-#: Roles a person may hold. ``admin`` and ``approver`` exclude each other: whoever sets the rules and
-#: makes the operators must not also be the second pair of eyes.
+#: Roles a person may hold. ``admin`` and ``approver`` exclude each other: whoever sets the rules
+#: and makes the operators must not also be the second pair of eyes.
 ROLES = ("viewer", "support", "finance", "approver", "admin")
 
 #: One row per key a caller chose. ``outcome`` stays NULL only inside the claiming transaction or,
@@ -42,7 +42,8 @@ operator = table(
     sa.CheckConstraint("state IN ('active', 'disabled')", name="state"),
     sa.CheckConstraint("(state = 'disabled') = (disabled_at IS NOT NULL)", name="disabled_at"),
     sa.CheckConstraint(
-        """NOT (CAST(roles AS text) LIKE '%"admin"%' AND CAST(roles AS text) LIKE '%"approver"%')""",
+        "NOT (CAST(roles AS text) LIKE '%\"admin\"%'"
+        " AND CAST(roles AS text) LIKE '%\"approver\"%')",
         name="admin_cannot_approve",
     ),
 )
@@ -82,7 +83,8 @@ approval = table(
         "state IN ('pending', 'approved', 'rejected', 'expired', 'used')", name="state"
     ),
     sa.CheckConstraint(
-        "state NOT IN ('approved', 'used') OR (decided_by IS NOT NULL AND decided_by <> requested_by)",
+        "state NOT IN ('approved', 'used')"
+        " OR (decided_by IS NOT NULL AND decided_by <> requested_by)",
         name="four_eyes",
     ),
     sa.CheckConstraint("(state = 'pending') = (decided_at IS NULL)", name="decided_at"),
@@ -193,10 +195,11 @@ append_only("approval_spend")
 ddl(
     "audit_head_forward",
     postgresql=(
-        "CREATE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql AS $$"
-        " BEGIN IF TG_OP <> 'UPDATE' THEN RAISE EXCEPTION 'audit_head: % refused', TG_OP USING ERRCODE = '23514';"
-        " END IF; IF NEW.chain <> OLD.chain OR NEW.seq <= OLD.seq THEN"
-        " RAISE EXCEPTION 'audit_head only moves forward' USING ERRCODE = '23514'; END IF; RETURN NEW; END $$",
+        """CREATE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW.chain = OLD.chain AND NEW.seq > OLD.seq THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'audit_head only moves forward' USING ERRCODE = '23514';
+END $$""",
         "CREATE TRIGGER audit_head_forward BEFORE UPDATE OR DELETE ON audit_head"
         " FOR EACH ROW EXECUTE FUNCTION audit_head_forward()",
         "CREATE TRIGGER audit_head_truncate BEFORE TRUNCATE ON audit_head"
@@ -216,55 +219,62 @@ ddl(
 ddl(
     "audit_append",
     postgresql=(
-        "CREATE FUNCTION audit_append(p_chain bigint, p_rows jsonb) RETURNS bigint LANGUAGE plpgsql AS $$\n"
-        "DECLARE head audit_head; item jsonb; this_hash bytea;\n"
-        "BEGIN\n"
-        "  SELECT * INTO head FROM audit_head WHERE chain = p_chain FOR UPDATE;\n"
-        "  IF NOT FOUND THEN\n"
-        "    INSERT INTO audit_head (chain, seq, hash) VALUES (p_chain, 0, decode(repeat('00', 32), 'hex'))\n"
-        "      ON CONFLICT DO NOTHING;\n"
-        "    SELECT * INTO head FROM audit_head WHERE chain = p_chain FOR UPDATE;\n"
-        "  END IF;\n"
-        "  FOR item IN SELECT value FROM jsonb_array_elements(p_rows) LOOP\n"
-        "    head.seq := head.seq + 1;\n"
-        "    this_hash := sha256(head.hash || int8send(p_chain) || int8send(head.seq)\n"
-        "      || decode(item->>'content', 'hex'));\n"
-        "    INSERT INTO audit (id, chain, seq, prev_hash, hash, at, actor, actor_kind, host, session,\n"
-        "        command, action, subject_kind, subject_id, reason, data)\n"
-        "      VALUES ((item->>'id')::uuid, p_chain, head.seq, head.hash, this_hash,\n"
-        "        (item->>'at')::timestamptz, item->>'actor', item->>'actor_kind', item->>'host',\n"
-        "        item->>'session', item->>'command', item->>'action', item->>'subject_kind',\n"
-        "        (item->>'subject_id')::uuid, item->>'reason', item->'data');\n"
-        "    head.hash := this_hash;\n"
-        "  END LOOP;\n"
-        "  UPDATE audit_head SET seq = head.seq, hash = head.hash WHERE chain = p_chain;\n"
-        "  RETURN head.seq;\n"
-        "END $$",
+        """CREATE FUNCTION audit_append(p_chain bigint, p_rows jsonb) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE head audit_head; item jsonb; this_hash bytea;
+BEGIN
+  SELECT * INTO head FROM audit_head WHERE chain = p_chain FOR UPDATE;
+  IF NOT FOUND THEN
+    INSERT INTO audit_head (chain, seq, hash)
+      VALUES (p_chain, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING;
+    SELECT * INTO head FROM audit_head WHERE chain = p_chain FOR UPDATE;
+  END IF;
+  FOR item IN SELECT value FROM jsonb_array_elements(p_rows) LOOP
+    head.seq := head.seq + 1;
+    this_hash := sha256(head.hash || int8send(p_chain) || int8send(head.seq)
+      || decode(item->>'content', 'hex'));
+    INSERT INTO audit (id, chain, seq, prev_hash, hash, at, actor, actor_kind, host, session,
+        command, action, subject_kind, subject_id, reason, data)
+      VALUES ((item->>'id')::uuid, p_chain, head.seq, head.hash, this_hash,
+        (item->>'at')::timestamptz, item->>'actor', item->>'actor_kind', item->>'host',
+        item->>'session', item->>'command', item->>'action', item->>'subject_kind',
+        (item->>'subject_id')::uuid, item->>'reason', item->'data');
+    head.hash := this_hash;
+  END LOOP;
+  UPDATE audit_head SET seq = head.seq, hash = head.hash WHERE chain = p_chain;
+  RETURN head.seq;
+END $$""",
     ),
 )
 
 # A request may be decided, never rewritten: what was approved is what was asked.
-_FIXED = ("id", "kind", "subject_kind", "subject_id", "amount_minor", "currency", "content_hash",
-          "content", "reason", "requested_by", "requested_at", "expires_at")  # fmt: skip
+_FIXED = (
+    "id", "kind", "subject_kind", "subject_id", "amount_minor", "currency", "content_hash",
+    "content", "reason", "requested_by", "requested_at", "expires_at",
+)  # fmt: skip
 _LEGAL = (
     "(OLD.state = 'pending' AND NEW.state IN ('approved', 'rejected', 'expired'))"
     " OR (OLD.state = 'approved' AND NEW.state = 'used' AND NEW.decided_by = OLD.decided_by)"
 )
 
 
-def _changed(operator_text: str) -> str:
-    return " OR ".join(f"OLD.{name} {operator_text} NEW.{name}" for name in _FIXED)
+def _changed(comparison: str) -> str:
+    return " OR ".join(f"OLD.{name} {comparison} NEW.{name}" for name in _FIXED)
 
 
 ddl(
     "approval_guard",
     postgresql=(
-        "CREATE FUNCTION approval_guard() RETURNS trigger LANGUAGE plpgsql AS $$"
-        f" BEGIN IF TG_OP = 'UPDATE' AND NOT ({_changed('IS DISTINCT FROM')}) AND ({_LEGAL}) THEN RETURN NEW;"
-        " END IF; RAISE EXCEPTION 'approval: this change is refused' USING ERRCODE = '23514'; END $$",
+        f"""CREATE FUNCTION approval_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NOT ({_changed("IS DISTINCT FROM")})
+    AND ({_LEGAL}) THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'approval: this change is refused' USING ERRCODE = '23514';
+END $$""",
         "CREATE TRIGGER approval_guard BEFORE UPDATE OR DELETE ON approval"
         " FOR EACH ROW EXECUTE FUNCTION approval_guard()",
-        "CREATE TRIGGER approval_truncate BEFORE TRUNCATE ON approval EXECUTE FUNCTION refuse_change()",
+        "CREATE TRIGGER approval_truncate BEFORE TRUNCATE ON approval"
+        " EXECUTE FUNCTION refuse_change()",
     ),
     sqlite=(
         "CREATE TRIGGER approval_guard BEFORE UPDATE ON approval"
@@ -277,10 +287,14 @@ ddl(
 
 # Defaults of a fresh book (payments design, 7): single amount and sum per operator and 24 hours.
 # A currency without a row needs a second person for any amount until someone sets one.
-_REFUND = {"EUR": 200_00, "USD": 200_00, "GBP": 170_00, "CHF": 200_00, "CAD": 300_00, "XOF": 130_000,
-           "XAF": 130_000}  # fmt: skip
-_WITHDRAWAL = {"EUR": 500_00, "USD": 500_00, "GBP": 430_00, "CHF": 500_00, "CAD": 750_00,
-               "XOF": 330_000, "XAF": 330_000}  # fmt: skip
+_REFUND = {
+    "EUR": 200_00, "USD": 200_00, "GBP": 170_00, "CHF": 200_00, "CAD": 300_00,
+    "XOF": 130_000, "XAF": 130_000,
+}  # fmt: skip
+_WITHDRAWAL = {
+    "EUR": 500_00, "USD": 500_00, "GBP": 430_00, "CHF": 500_00, "CAD": 750_00,
+    "XOF": 330_000, "XAF": 330_000,
+}  # fmt: skip
 #: Acts that need a second person whatever the amount.
 ALWAYS = ("refund_late", "destination_new", "case_resolve", "ledger_adjustment", "write_off",
           "routing_change", "threshold_change", "breaker_force")  # fmt: skip
@@ -296,10 +310,8 @@ def _seed(moment: str) -> str:
         f"('{kind}', '{currency}', 1, {limit}, {daily}, {moment}, 'payctl', 'default')"
         for kind, currency, limit, daily in _SEEDS
     )
-    return (
-        "INSERT INTO approval_threshold (kind, currency, version, limit_minor, daily_limit_minor,"
-        f" set_at, set_by, reason) VALUES {rows}"
-    )
+    columns = "kind, currency, version, limit_minor, daily_limit_minor, set_at, set_by, reason"
+    return f"INSERT INTO approval_threshold ({columns}) VALUES {rows}"  # noqa: S608 - constants
 
 
 ddl(
