@@ -51,9 +51,9 @@ class Block:
 blocks: dict[str, Block] = {}
 
 
-def table(name: str, *items: Any) -> sa.Table:
-    """Declare a table: STRICT in SQLite."""
-    return sa.Table(name, metadata, *items, sqlite_strict=True)
+def table(name: str, *items: Any, **options: Any) -> sa.Table:
+    """Declare a table: STRICT in SQLite. *options* are those of one database (partitions …)."""
+    return sa.Table(name, metadata, *items, sqlite_strict=True, **options)
 
 
 def ddl(name: str, *, postgresql: tuple[str, ...] = (), sqlite: tuple[str, ...] = ()) -> None:

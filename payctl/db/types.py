@@ -21,6 +21,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Text = sa.Text
 #: 64-bit integer: amounts in minor units, counters.
 Int = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+#: 16-bit integer for columns repeated in every entry (leg, stripe): half the row's size counts.
+Small = sa.SmallInteger().with_variant(sa.Integer(), "sqlite")
 Bytes = sa.LargeBinary
 
 
@@ -79,7 +81,9 @@ class Json(TypeDecorator[Any]):
         return canonical(value) if value is not None and dialect.name != "postgresql" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return json.loads(value) if isinstance(value, str) and dialect.name != "postgresql" else value
+        return (
+            json.loads(value) if isinstance(value, str) and dialect.name != "postgresql" else value
+        )
 
 
 class Flag(TypeDecorator[bool]):

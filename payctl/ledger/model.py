@@ -72,9 +72,9 @@ class PostedEntry:
 class Posted:
     """The result of posting a draft.
 
-    ``replayed`` says the key was already there with the same content. ``suspense_reason`` is set when
-    the normal posting was refused and the fact went to ``suspense:{gateway}`` instead: the caller
-    opens a case in the same transaction.
+    ``replayed`` says the key was already there with the same content. ``suspense_reason`` is set
+    when the normal posting was refused and the fact went to ``suspense:{gateway}`` instead: the
+    caller opens a case in the same transaction.
     """
 
     journal_id: UUID

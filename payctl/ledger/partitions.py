@@ -1,0 +1,27 @@
+"""Months of the ledger on PostgreSQL: one partition of ``journal`` and ``entry`` each.
+
+They are made ahead of time by a job. A month nobody made is no failure: its rows go to the default
+partition, which is guarded by the same triggers.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import sqlalchemy as sa
+
+
+def ensure(tx: sa.Connection, now: datetime, months_ahead: int = 3) -> tuple[str, ...]:
+    """Make the partitions of this month and the next *months_ahead*; return those made (yyyymm).
+
+    Does nothing on SQLite. A month whose rows already lie in the default partition is left there.
+    """
+    if tx.dialect.name != "postgresql":
+        return ()
+    made = []
+    for ahead in range(months_ahead + 1):
+        year, month = divmod(now.year * 12 + now.month - 1 + ahead, 12)
+        first = date(year, month + 1, 1)
+        if tx.scalar(sa.select(sa.func.ledger_make_month(first))):
+            made.append(f"{first:%Y%m}")
+    return tuple(made)
