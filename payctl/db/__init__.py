@@ -1,1 +1,1 @@
-"""Database room: engine and transactions, and what belongs to every feature (keys, people, audit)."""
+"""Database room: engine, transactions, and what every feature needs (keys, people, audit)."""

@@ -10,8 +10,8 @@ from uuid import UUID
 class Actor:
     """A person or a job, with where and how the act was done.
 
-    ``name`` is the operator's or job's unique name and goes into ledger and audit. ``command`` is the
-    command line without secrets. ``roles`` decide what is allowed.
+    ``name`` is the operator's or job's unique name and goes into ledger and audit. ``command`` is
+    the command line without secrets. ``roles`` decide what is allowed.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """One database: engine, transactions, retries. The only place that opens a connection.
 
-A *book* is a PostgreSQL schema or a SQLite file. The connection sets ``search_path``; no SQL of ours
-names a schema. ``Database`` also carries the clock and the id source, because what is written needs
-a time and an id and both must be replaceable as one.
+A *book* is a PostgreSQL schema or a SQLite file. The connection sets ``search_path``; no SQL of
+ours names a schema. ``Database`` also carries the clock and the id source, because what is written
+needs a time and an id and both must be replaceable as one.
 """
 
 from __future__ import annotations
@@ -74,12 +74,13 @@ class Database:
         """
         with translated(), self.engine.connect() as connection:
             transaction = connection.begin()
-            last: list[Callable[[sa.Connection], None]] = []
+            last: list[tuple[int, Callable[[sa.Connection], None]]] = []
             connection.info[_AT_COMMIT] = last
             try:
                 yield connection
-                for work in last:
-                    work(connection)
+                while last:
+                    last.sort(key=lambda item: item[0])
+                    last.pop(0)[1](connection)
                 self._tell("commit.before")
                 transaction.commit()
                 self._tell("commit.after")
@@ -108,14 +109,17 @@ class Database:
             connection.rollback()
 
     @staticmethod
-    def at_commit(tx: sa.Connection, work: Callable[[sa.Connection], None]) -> None:
-        """Run *work* inside the transaction, after everything else in it: for rows that many writers
-        share (the audit chain), so that their lock is held for the shortest time and always comes
-        last. Not run by a rehearsal.
+    def at_commit(
+        tx: sa.Connection, work: Callable[[sa.Connection], None], *, rank: int = 0
+    ) -> None:
+        """Run *work* inside the transaction, after everything else in it: for rows that many
+        writers share (the audit chain), so that their lock is held for the shortest time and always
+        comes last. A higher *rank* comes later whoever asked first, so that all transactions take
+        such locks in one order. Not run by a rehearsal.
         """
-        waiting: list[Callable[[sa.Connection], None]] | None = tx.info.get(_AT_COMMIT)
+        waiting: list[tuple[int, Callable[[sa.Connection], None]]] | None = tx.info.get(_AT_COMMIT)
         if waiting is not None:
-            waiting.append(work)
+            waiting.append((rank, work))
 
     def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Run *work* in a transaction, again (at most three times) after a deadlock or a
@@ -140,7 +144,8 @@ class Database:
         """Where the book lies, without a password."""
         if self.is_sqlite:
             return f"SQLite {self.url.database}"
-        return f"PostgreSQL {self.url.host}:{self.url.port or 5432}/{self.url.database}, book {self.book}"
+        where = f"{self.url.host}:{self.url.port or 5432}/{self.url.database}"
+        return f"PostgreSQL {where}, book {self.book}"
 
     # -- engines --------------------------------------------------------------------------------
 
@@ -158,7 +163,12 @@ class Database:
         @event.listens_for(engine, "connect")
         def connect(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536"):
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "cache_size=-65536",
+            ):
                 connection.execute(f"PRAGMA {pragma}")
             # The seal of every journal is a foreign key: without it entries could lie about.
             if connection.execute("PRAGMA foreign_keys").fetchone() != (1,):
@@ -172,7 +182,11 @@ class Database:
         return engine
 
     def _postgresql(self, pool_size: int) -> sa.Engine:
-        if not self.book.isidentifier() or not self.book.isascii() or self.book != self.book.lower():
+        if (
+            not self.book.isidentifier()
+            or not self.book.isascii()
+            or self.book != self.book.lower()
+        ):
             raise NotConfigured("config.bad_book", book=self.book)
         return sa.create_engine(
             self.url,

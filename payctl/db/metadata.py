@@ -1,7 +1,7 @@
 """The one MetaData, and SQL that SQLAlchemy cannot express (triggers, functions), by name.
 
 A feature's ``tables.py`` calls :func:`table` for each table and :func:`ddl` for each block of raw
-SQL. ``create_all`` below builds a whole book from them; the migrations are frozen copies, and a test
+SQL. :func:`statements` builds a whole book from them; the migrations are frozen copies, and a test
 holds both against each other.
 """
 

@@ -1,0 +1,187 @@
+"""The audit trail: who did what, append-only and hash-chained.
+
+Each record carries the hash of the one before it in its chain, and ``audit_head`` the last of each
+chain. There are several chains on PostgreSQL so that writers do not queue for one row; a connection
+stays with one. All records of a transaction are written by one call at its very end, so a chain is
+locked for the shortest time and never before another lock.
+
+An attacker who may drop triggers and rewrite rows, hashes and heads together leaves no trace inside
+the database; for that an export carries the heads, and a later verification holds them against it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl import pan
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.db.tables import audit, audit_head
+from payctl.db.types import canonical
+from payctl.errors import PayctlError
+
+CHAINS = 16
+ZERO = bytes(32)
+#: After the ledger's own shared rows, whoever asked first.
+AT_COMMIT_RANK = 100
+_BUFFER = "payctl_audit"
+_CHAIN = "payctl_audit_chain"
+
+
+@dataclass(slots=True)
+class _Buffer:
+    """The records of one transaction, until it commits."""
+
+    transaction: object
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def record(
+    db: Database,
+    tx: sa.Connection,
+    actor: Actor,
+    action: str,
+    subject_kind: str,
+    subject_id: UUID | None,
+    data: Mapping[str, Any],
+    reason: str | None = None,
+) -> None:
+    """Write down an act; it becomes part of the chain when *tx* commits.
+
+    Args:
+        action: dotted name of the act, ``refund.approved``.
+        data: what is worth knowing later: amounts in minor units, states before and after. Card
+            numbers are removed; a float is a bug and raises ``TypeError``.
+    """
+    transaction = tx.get_transaction()
+    buffer: _Buffer | None = tx.info.get(_BUFFER)
+    if buffer is None or buffer.transaction is not transaction:
+        buffer = _Buffer(transaction)
+        tx.info[_BUFFER] = buffer
+        db.at_commit(tx, lambda connection: _flush(db, connection), rank=AT_COMMIT_RANK)
+    row: dict[str, Any] = {
+        "id": db.ids.new(),
+        "at": db.clock.now(),
+        "actor": actor.name,
+        "actor_kind": actor.kind,
+        "host": actor.host,
+        "session": actor.session,
+        "command": _plain(actor.command),
+        "action": action,
+        "subject_kind": subject_kind,
+        "subject_id": subject_id,
+        "reason": None if reason is None else _plain(reason),
+        "data": _plain(data),
+    }
+    buffer.rows.append(row)
+
+
+def denied(db: Database, actor: Actor, error: PayctlError) -> None:
+    """Write down that *actor* was refused an act, in a transaction of its own."""
+    with db.transaction() as tx:
+        record(db, tx, actor, "denied", "permission", None, {"code": error.code, **error.params})
+
+
+def revealed(
+    db: Database, actor: Actor, subject_kind: str, subject_id: UUID | None, what: str
+) -> None:
+    """Write down that *actor* was shown something that is masked by default (*what*: ``phone``)."""
+    with db.transaction() as tx:
+        record(db, tx, actor, "revealed", subject_kind, subject_id, {"what": what})
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+def _flush(db: Database, tx: sa.Connection) -> None:
+    buffer: _Buffer = tx.info.pop(_BUFFER)
+    if db.is_sqlite:
+        _append_here(tx, buffer.rows)
+        return
+    chain = tx.info.setdefault(_CHAIN, int(db.ids.token(4), 16) % CHAINS)
+    rows = [
+        {
+            **row,
+            "id": str(row["id"]),
+            "at": _moment(row["at"]),
+            "subject_id": None if row["subject_id"] is None else str(row["subject_id"]),
+            "content": content_hash(row).hex(),
+        }
+        for row in buffer.rows
+    ]
+    tx.execute(_APPEND, {"chain": chain, "rows": json.dumps(rows, ensure_ascii=False)})
+
+
+_APPEND = sa.text("SELECT audit_append(:chain, CAST(:rows AS jsonb))")
+
+
+def _append_here(tx: sa.Connection, rows: list[dict[str, Any]]) -> None:
+    head = tx.execute(
+        sa.select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.chain == 0)
+    ).one_or_none()
+    seq, previous = (0, ZERO) if head is None else (head.seq, head.hash)
+    for row in rows:
+        seq += 1
+        this = chained(previous, 0, seq, content_hash(row))
+        row.update(chain=0, seq=seq, prev_hash=previous, hash=this)
+        previous = this
+    tx.execute(sa.insert(audit), rows)
+    if head is None:
+        tx.execute(sa.insert(audit_head).values(chain=0, seq=seq, hash=previous))
+    else:
+        tx.execute(
+            sa.update(audit_head).where(audit_head.c.chain == 0).values(seq=seq, hash=previous)
+        )
+
+
+_CONTENT = ("id", "at", "actor", "actor_kind", "host", "session", "command", "action",
+            "subject_kind", "subject_id", "reason", "data")  # fmt: skip
+
+
+def content_hash(row: Mapping[str, Any]) -> bytes:
+    """SHA-256 of a record's canonical JSON, its place in the chain apart."""
+    content = {name: _outside(row[name]) for name in _CONTENT}
+    return hashlib.sha256(canonical(content).encode()).digest()
+
+
+def chained(previous: bytes, chain: int, seq: int, content: bytes) -> bytes:
+    """The hash of a record: the previous one's, its place and its content.
+
+    The same as the database function ``audit_append`` computes.
+    """
+    place = chain.to_bytes(8, "big", signed=True) + seq.to_bytes(8, "big", signed=True)
+    return hashlib.sha256(previous + place + content).digest()
+
+
+def _outside(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _moment(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _plain(value: Any) -> Any:
+    """JSON values that both databases give back unchanged, without card numbers."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        clean = value.replace("\x00", "").encode("utf-8", "replace").decode()
+        return pan.scrub(clean)
+    if isinstance(value, UUID | datetime):
+        return _outside(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):
+        return [_plain(item) for item in (value if isinstance(value, Sequence) else sorted(value))]
+    raise TypeError(f"audit data holds a {type(value).__name__}")
