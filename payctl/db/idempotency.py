@@ -58,8 +58,10 @@ def claim(db: Database, tx: sa.Connection, scope: str, key: str, fingerprint: by
         raise InvalidInput("key.bad_length", field="key", limit=MAX_KEY)
     insert = (sqlite if db.is_sqlite else postgresql).insert(idempotency)
     row = {"scope": scope, "key": key, "fingerprint": fingerprint, "created_at": db.clock.now()}
-    done = tx.execute(insert.values(row).on_conflict_do_nothing())
-    if done.rowcount == 1:
+    done = tx.execute(
+        insert.values(row).on_conflict_do_nothing().returning(idempotency.c.key),
+    )
+    if done.first() is not None:
         return Claim(new=True)
     stored = tx.execute(
         sa.select(
