@@ -50,3 +50,31 @@ class ManualClock:
         """Move on (or back, for a clock that jumps)."""
         self._now += by
         self._monotonic += max(by.total_seconds(), 0.0)
+
+
+class AnchoredClock(SystemClock):
+    """The database server's time, carried on by this machine's monotonic clock.
+
+    Leases, due times and quarantines are compared between machines, so they must come from one clock;
+    and a machine whose wall clock jumps must not end a quarantine early. Until it is anchored it shows
+    the machine's own time.
+    """
+
+    def __init__(self) -> None:
+        self._anchor: tuple[datetime, float] | None = None
+
+    def anchor(self, server_now: datetime) -> None:
+        """Take *server_now* (aware) as the present."""
+        self._anchor = (server_now.astimezone(UTC), _since_boot())
+
+    def now(self) -> datetime:
+        anchor = self._anchor
+        if anchor is None:
+            return super().now()
+        return anchor[0] + timedelta(seconds=_since_boot() - anchor[1])
+
+
+def _since_boot() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from payctl.clock import Clock, SystemClock
+from payctl.clock import AnchoredClock, Clock, SystemClock
 from payctl.errors import InvalidInput, NotConfigured, Unavailable
 from payctl.ids import IdSource
 
@@ -55,10 +55,10 @@ class Database:
     ) -> None:
         self.url = _parse(url)
         self.book = book
-        self.clock: Clock = clock or SystemClock()
-        self.ids = ids or IdSource(self.clock)
         self._probe = probe
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.clock: Clock = clock or (SystemClock() if self.is_sqlite else AnchoredClock())
+        self.ids = ids or IdSource(self.clock)
         self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
 
     # -- transactions ---------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Database:
             or self.book != self.book.lower()
         ):
             raise NotConfigured("config.bad_book", book=self.book)
-        return sa.create_engine(
+        engine = sa.create_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=10,
@@ -201,6 +201,14 @@ class Database:
                 "prepare_threshold": None,
             },
         )
+
+        @event.listens_for(engine, "connect")
+        def connect(connection: Any, _record: object) -> None:
+            if isinstance(self.clock, AnchoredClock):
+                self.clock.anchor(connection.execute("SELECT clock_timestamp()").fetchone()[0])
+                connection.rollback()
+
+        return engine
 
     def _tell(self, point: str) -> None:
         if self._probe is not None:

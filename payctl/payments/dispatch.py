@@ -1,0 +1,332 @@
+"""Sending: the second commit (T2), the call itself, and its retries.
+
+The attempt row is committed before the first byte leaves. No transaction is open while a provider is
+called. Only a call that provably did not leave is repeated, with the same key, at most three times
+within one deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from random import Random
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.db.types import canonical
+from payctl.errors import Conflict, NotConfigured
+from payctl.gateways.base import (
+    Answer,
+    CaptureRequest,
+    Gateway,
+    Outcome,
+    PaymentRequest,
+    Reference,
+    RefundRequest,
+    RejectKind,
+)
+from payctl.ids import encode
+from payctl.payments import store
+from payctl.payments.breaker import Breakers
+from payctl.payments.model import DEADLINE_S, LEASE_MARGIN_S, AttemptState, Operation
+from payctl.payments.outcomes import Applied, FailOver, Outcomes
+from payctl.payments.records import Attempt, Capture, Payment, Refund
+from payctl.payments.retry import TRIES, Retries, backoff
+
+#: The word for each operation's request in the record of calls.
+CALLS = {
+    Operation.COLLECT: "create",
+    Operation.CAPTURE: "capture",
+    Operation.VOID: "cancel",
+    Operation.REFUND: "refund",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an attempt is about: the payment, and the capture or refund where it is one."""
+
+    payment: Payment
+    capture: Capture | None = None
+    refund: Refund | None = None
+    #: the attempt that took the money which is captured, voided or given back
+    collected: Attempt | None = None
+
+
+class Dispatch:
+    """Makes attempts and sends them.
+
+    Args:
+        owner: names this process in leases.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        gateways: Mapping[str, Gateway],
+        outcomes: Outcomes,
+        breakers: Breakers,
+        retries: Retries,
+        random: Random | None = None,
+    ) -> None:
+        self._db = db
+        self._gateways = gateways
+        self._outcomes = outcomes
+        self._breakers = breakers
+        self._retries = retries
+        self._random = random or Random()  # noqa: S311 - jitter
+        self.owner = db.ids.token(8)
+
+    def gateway(self, account: str) -> Gateway:
+        """The configured gateway of *account*.
+
+        Raises:
+            NotConfigured: ``gateway.not_configured``.
+        """
+        try:
+            return self._gateways[account]
+        except KeyError:
+            raise NotConfigured("gateway.not_configured", gateway=account) from None
+
+    def prepare(
+        self, tx: sa.Connection, target: Target, operation: Operation, account: str, amount_minor: int
+    ) -> Attempt:
+        """Insert an attempt in state ``sending`` (T2): key and reference in the adapter's format,
+        random and stored, never derived; lease and due time set.
+
+        Raises:
+            Conflict: ``attempt.live_exists`` when the database sees another live attempt of the same
+                subject: whatever the reason, sending now could move money twice.
+        """
+        capabilities = self.gateway(account).capabilities
+        attempt_id, now = self._db.ids.new(), self._db.clock.now()
+        refund, part = target.refund, target.capture
+        subject = refund.id if refund is not None else target.payment.id
+        reference = self._new_reference(capabilities.reference_format, attempt_id)
+        values = {
+            "id": attempt_id,
+            "payment_id": target.payment.id,
+            "operation": operation,
+            "subject_id": subject,
+            "refund_id": refund.id if refund is not None else None,
+            "capture_id": part.id if part is not None else None,
+            "no": store.next_attempt_no(tx, subject, operation),
+            "gateway_account": account,
+            "our_reference": reference,
+            "idempotency_key": self._new_reference(capabilities.reference_format, self._db.ids.new()),
+            "request_hash": b"",
+            "amount_minor": amount_minor,
+            "currency": refund.currency if refund is not None else target.payment.currency,
+            "state": AttemptState.SENDING,
+            "lease_owner": self.owner,
+            "lease_until": now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S),
+            "next_check_at": now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S),
+            "quarantine_until": now + timedelta(seconds=capabilities.late_horizon_s),
+            "created_at": now,
+            "updated_at": now,
+        }
+        values["request_hash"] = _hash_of(values)
+        try:
+            with tx.begin_nested():
+                return store.insert_attempt(tx, values)
+        except sa.exc.IntegrityError as error:
+            if store.live_attempt(tx, subject, operation) is None:
+                raise
+            raise Conflict(
+                "attempt.live_exists", id=encode("payment", target.payment.id), operation=operation
+            ) from error
+
+    def send(
+        self,
+        attempt: Attempt,
+        target: Target,
+        *,
+        actor: Actor,
+        source: str = "process",
+        fail_over: FailOver | None = None,
+        probe: str = "",
+    ) -> tuple[Applied, Answer]:
+        """Call the provider for an attempt prepared just before, and apply its answer (T3)."""
+        held = self._still_ours(attempt)
+        if held is None:
+            raise Conflict("attempt.lease_lost", id=encode("attempt", attempt.id))
+        answer = self._call(held, target)
+        applied = self._db.run(
+            lambda tx: self._outcomes.apply(
+                tx, held.id, answer, source=source, call=CALLS[held.operation], actor=actor,
+                fail_over=fail_over, probe=probe,
+            )
+        )  # fmt: skip
+        return applied, answer
+
+    def question(self, attempt: Attempt, target: Target) -> tuple[str, Answer]:
+        """Ask the provider about an attempt; returns the call's name and the answer.
+
+        A gateway that cannot be asked (``query_by`` empty) answers "unknown" without a call.
+        """
+        gateway = self.gateway(attempt.gateway_account)
+        if attempt.operation is Operation.REFUND:
+            if not gateway.capabilities.query_refunds:
+                return "query_refund", Answer(Outcome.UNKNOWN, code="cannot_be_asked")
+            return "query_refund", gateway.query_refund(attempt.reference())
+        about = attempt if attempt.operation is Operation.COLLECT else target.collected
+        if about is None or not gateway.capabilities.query_by:
+            return "query", Answer(Outcome.UNKNOWN, code="cannot_be_asked")
+        return "query", gateway.query_payment(about.reference())
+
+    def may_resend(self, attempt: Attempt, payment: Payment) -> bool:
+        """Whether sending the same key again is the better question (the fence, design 2.5): the
+        provider still answers it with the first effect, and the effect is still wanted.
+        """
+        window = self.gateway(attempt.gateway_account).capabilities.resend_window_s
+        now = self._db.clock.now()
+        if window is None or now >= attempt.created_at + timedelta(seconds=window * 0.9):
+            return False
+        if attempt.operation is Operation.COLLECT:
+            return payment.expires_at is not None and now < payment.expires_at
+        return True
+
+    # -- the call -------------------------------------------------------------------------------
+
+    def _call(self, attempt: Attempt, target: Target) -> Answer:
+        deadline = self._db.clock.monotonic() + DEADLINE_S
+        for number in range(1, TRIES + 1):
+            answer = self._exchange(attempt, target, deadline)
+            if answer.outcome is not Outcome.NOT_SENT or number == TRIES:
+                return answer
+            pause = backoff(number, self._random)
+            if self._db.clock.monotonic() + pause >= deadline:
+                return answer
+            if not self._retries.allowed(attempt.gateway_account, CLASS_OF[attempt.operation]):
+                return answer
+            self._db.clock.sleep(pause)
+        raise AssertionError("unreachable")
+
+    def _exchange(self, attempt: Attempt, target: Target, deadline: float) -> Answer:
+        left = max(deadline - self._db.clock.monotonic(), 0.1)
+        gateway = self.gateway(attempt.gateway_account)
+        call: Callable[[], Answer] = {
+            Operation.COLLECT: lambda: gateway.create_payment(_payment_request(attempt, target, left)),
+            Operation.CAPTURE: lambda: gateway.capture_payment(_capture_request(attempt, target, left)),
+            Operation.VOID: lambda: gateway.cancel_payment(
+                _collected(target, left), attempt.idempotency_key
+            ),
+            Operation.REFUND: lambda: gateway.refund_payment(_refund_request(attempt, target, left)),
+        }[attempt.operation]
+        return call()
+
+    def _still_ours(self, attempt: Attempt) -> Attempt | None:
+        """Before the first byte: a process that slept past its lease must not send any more. The
+        lease lasts longer than the deadline, so a holder who finds enough of it left may go on.
+        """
+        now = self._db.clock.now()
+        enough = timedelta(seconds=DEADLINE_S)
+        if attempt.lease_until is not None and now + enough < attempt.lease_until:
+            return attempt
+        until = now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
+        return self._db.run(
+            lambda tx: store.claim_attempt(tx, attempt.id, self.owner, now, until, sending_only=True)
+        )
+
+    def _new_reference(self, form: str, fresh: UUID) -> str:
+        if form == "uuid4":
+            return str(UUID(int=int(self._db.ids.token(16), 16), version=4))
+        if form == "plain30":
+            return self._db.ids.token(15)
+        return encode("attempt", fresh)
+
+
+CLASS_OF = {
+    Operation.COLLECT: "collect",
+    Operation.CAPTURE: "collect",
+    Operation.VOID: "collect",
+    Operation.REFUND: "refund",
+}
+
+
+def _payment_request(attempt: Attempt, target: Target, deadline_s: float) -> PaymentRequest:
+    payment = target.payment
+    return PaymentRequest(
+        our_reference=attempt.our_reference,
+        idempotency_key=attempt.idempotency_key,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+        method=payment.method,
+        description=payment.description,
+        email=payment.email,
+        phone=payment.phone,
+        country=payment.country,
+        return_url=payment.return_url,
+        cancel_url=payment.cancel_url,
+        manual_capture=payment.manual_capture,
+        payment_token=payment.payment_token,
+        metadata={"payment": encode("payment", payment.id), **payment.metadata},
+        deadline_s=deadline_s,
+    )
+
+
+def _capture_request(attempt: Attempt, target: Target, deadline_s: float) -> CaptureRequest:
+    part = target.capture
+    return CaptureRequest(
+        payment=_collected(target, deadline_s),
+        our_reference=attempt.our_reference,
+        idempotency_key=attempt.idempotency_key,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+        final=part.final if part is not None else True,
+        deadline_s=deadline_s,
+    )
+
+
+def _refund_request(attempt: Attempt, target: Target, deadline_s: float) -> RefundRequest:
+    return RefundRequest(
+        payment=_collected(target, deadline_s),
+        our_reference=attempt.our_reference,
+        idempotency_key=attempt.idempotency_key,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+        reason=target.refund.reason if target.refund is not None else "",
+        deadline_s=deadline_s,
+    )
+
+
+def _collected(target: Target, deadline_s: float) -> Reference:
+    collected = target.collected
+    if collected is None:
+        raise Conflict("payment.nothing_collected", id=encode("payment", target.payment.id))
+    return Reference(
+        our_reference=collected.our_reference,
+        provider_reference=collected.provider_reference,
+        amount_minor=collected.amount_minor,
+        currency=collected.currency,
+        created_at=collected.created_at,
+        deadline_s=deadline_s,
+    )
+
+
+def _hash_of(values: Mapping[str, object]) -> bytes:
+    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request."""
+    asked = {
+        name: str(values[name])
+        for name in ("operation", "subject_id", "gateway_account", "our_reference",
+                     "idempotency_key", "amount_minor", "currency")
+    }  # fmt: skip
+    return hashlib.sha256(canonical(asked).encode()).digest()
+
+
+def refused_without_call(code: str) -> Answer:
+    """An answer for a request we refuse ourselves, before anything is sent."""
+    return Answer(Outcome.REJECTED, code=code, reject=RejectKind.VALIDATION)
+
+
+def describe(request: PaymentRequest) -> dict[str, object]:
+    """A provider request as a dry run shows it: without keys and personal data."""
+    fields = asdict(request)
+    for name in ("idempotency_key", "our_reference", "email", "phone", "payment_token", "deadline_s"):
+        fields.pop(name)
+    return {name: value for name, value in fields.items() if value not in (None, "", {}, ())}

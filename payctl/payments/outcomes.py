@@ -1,0 +1,418 @@
+"""The one door every fact about an attempt comes through (the third commit, T3).
+
+A provider's answer to our own request, a webhook, the janitor's question and an operator's evidence
+all end in :meth:`Outcomes.apply`: one transaction that moves attempt and payment, posts the entries,
+appends notification and audit record and counts for the breaker. Repeating it changes nothing: the
+states are compared first and every posting key names the fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.cases.service import Cases
+from payctl.db import audit
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.gateways.base import Answer, Gateway, NextAction, Outcome, RejectKind
+from payctl.ids import encode
+from payctl.ledger.model import Posted
+from payctl.notifications.outbox import Outbox
+from payctl.payments import model, store
+from payctl.payments.breaker import Breakers
+from payctl.payments.model import RECEIVED, STATUS_OF, AttemptState, Operation, PaymentStatus, Step
+from payctl.payments.receipts import Receipts
+from payctl.payments.records import Attempt, Payment
+from payctl.payments.refund_outcomes import RefundOutcomes
+
+#: Called in the same commit when an attempt ended without money and another gateway may be tried;
+#: inserts the next attempt and returns it, or ``None``.
+FailOver = Callable[[sa.Connection, Payment, Attempt, Answer], "Attempt | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one answer changed."""
+
+    payment: Payment
+    attempt: Attempt
+    changed: bool
+    journals: tuple[Posted, ...] = ()
+    next_attempt: Attempt | None = None
+
+
+@dataclass
+class _Work:
+    """What is gathered while one answer is applied."""
+
+    tx: sa.Connection
+    payment: Payment
+    attempt: Attempt
+    answer: Answer
+    actor: Actor
+    journals: list[Posted] = field(default_factory=list)
+
+
+class Outcomes:
+    """Applies answers to attempts of every operation."""
+
+    def __init__(
+        self,
+        db: Database,
+        gateways: Mapping[str, Gateway],
+        receipts: Receipts,
+        refunds: RefundOutcomes,
+        cases: Cases,
+        outbox: Outbox,
+        breakers: Breakers,
+        random: Random | None = None,
+    ) -> None:
+        self._db = db
+        self._gateways = gateways
+        self._receipts = receipts
+        self._refunds = refunds
+        self._cases = cases
+        self._outbox = outbox
+        self._breakers = breakers
+        self._random = random or Random()  # noqa: S311 - jitter
+
+    def apply(
+        self,
+        tx: sa.Connection,
+        attempt_id: UUID,
+        answer: Answer,
+        *,
+        source: str,
+        call: str,
+        actor: Actor,
+        fail_over: FailOver | None = None,
+        probe: str = "",
+    ) -> Applied:
+        """Record one answer. ``call`` is the verb that was used; ``source`` who used it.
+
+        Answers to questions (``query``, ``query_refund``) follow other rules than answers to
+        requests: a question that was not answered proves nothing.
+        """
+        found = store.attempt(tx, attempt_id)
+        payment = store.payment(tx, found.payment_id, lock=True)
+        attempt = store.attempt(tx, attempt_id)
+        now = self._db.clock.now()
+        asked = call in ("query", "query_refund")
+        if asked and self._refunds.came_back(attempt, answer):
+            returned: list[Posted] = []
+            attempt = self._refunds.returned(tx, payment, attempt, answer, actor, returned)
+            return Applied(store.payment(tx, payment.id), attempt, True, tuple(returned))
+        if call != "evidence":
+            self._record(tx, attempt, answer, source=source, call=call, probe=probe)
+        meant = self._translate(tx, payment, attempt, answer) if asked else answer
+        decide = model.after_query if asked or call == "evidence" else model.after_call
+        step = decide(attempt.seen(payment.manual_capture), meant, now, self._random.uniform(-1, 1))
+        work = _Work(tx, payment, attempt, meant, actor)
+        if step.open_case:
+            self._open_case(work, step.open_case)
+        self._config_case(work)
+        if not step.changed:
+            return self._keep_waiting(work, step)
+        work.attempt = store.update_attempt(tx, attempt, now, **self._columns(work, step))
+        if not work.attempt.state.live:
+            self._settled(work, asked)
+        if attempt.operation is Operation.REFUND:
+            work.payment = self._refunds.apply(
+                tx, work.payment, work.attempt, meant, actor, work.journals
+            )
+            return Applied(work.payment, work.attempt, True, tuple(work.journals))
+        handler = {
+            Operation.COLLECT: self._collect,
+            Operation.CAPTURE: self._capture,
+            Operation.VOID: self._void,
+        }[attempt.operation]
+        following = handler(work, fail_over)
+        return Applied(work.payment, work.attempt, True, tuple(work.journals), following)
+
+    # -- collect --------------------------------------------------------------------------------
+
+    def _collect(self, work: _Work, fail_over: FailOver | None) -> Attempt | None:
+        state = work.attempt.state
+        if state in RECEIVED:
+            receipt = self._receipts.receive(
+                work.tx, work.payment, work.attempt, work.answer, work.actor, work.journals
+            )
+            work.payment, work.attempt = receipt.payment, receipt.attempt
+            if receipt.status_changed:
+                self._announce(work)
+            return None
+        if work.payment.status.terminal or not self._is_current(work):
+            return None
+        if state.live:
+            self._set_status(work, STATUS_OF[state], **self._authorized(work))
+            return None
+        if fail_over is not None and model.may_fail_over(work.answer):
+            following = fail_over(work.tx, work.payment, work.attempt, work.answer)
+            if following is not None:
+                work.payment = store.payment(work.tx, work.payment.id)
+                return following
+        self._set_status(work, STATUS_OF[state], failure_code=work.answer.code or str(state))
+        return None
+
+    def _is_current(self, work: _Work) -> bool:
+        """An attempt that was left behind no longer speaks for its payment."""
+        return work.payment.attempt_id in (None, work.attempt.id)
+
+    def _authorized(self, work: _Work) -> dict[str, Any]:
+        if work.attempt.state is not AttemptState.AUTHORIZED:
+            return {}
+        amount = work.answer.amount_minor or work.attempt.amount_minor
+        return {"authorized_minor": min(amount, work.payment.amount_minor)}
+
+    # -- capture and void -----------------------------------------------------------------------
+
+    def _capture(self, work: _Work, _fail_over: FailOver | None) -> Attempt | None:
+        attempt, now = work.attempt, self._db.clock.now()
+        if attempt.state.live or attempt.capture_id is None:
+            self._mirror_due(work)
+            return None
+        done = attempt.state in RECEIVED
+        store.set_capture_state(work.tx, attempt.capture_id, "succeeded" if done else "failed", now)
+        if not done:
+            self._mirror_due(work)
+            return None
+        part = next(
+            each for each in store.captures(work.tx, work.payment.id) if each.id == attempt.capture_id
+        )
+        before = work.payment.status
+        work.payment = self._receipts.capture_part(
+            work.tx, work.payment, attempt, part, work.answer, work.actor, work.journals
+        )
+        if work.payment.status is not before:
+            self._announce(work)
+        return None
+
+    def _void(self, work: _Work, _fail_over: FailOver | None) -> Attempt | None:
+        if work.attempt.state not in RECEIVED:
+            self._mirror_due(work)
+            return None
+        held = store.live_attempt(work.tx, work.payment.id, Operation.COLLECT)
+        now = self._db.clock.now()
+        if held is not None:
+            store.update_attempt(
+                work.tx, held, now, state=AttemptState.VOIDED, next_check_at=None, lease_until=None
+            )
+        if not work.payment.status.terminal:
+            part_taken = work.payment.captured_minor > 0
+            self._set_status(
+                work, PaymentStatus.SUCCEEDED if part_taken else PaymentStatus.CANCELED
+            )
+        return None
+
+    # -- shared ---------------------------------------------------------------------------------
+
+    def _columns(self, work: _Work, step: Step) -> dict[str, Any]:
+        """The attempt's new values; a client secret never reaches the database."""
+        answer, attempt = work.answer, work.attempt
+        reference = self._own_reference(work)
+        action = answer.next_action
+        exposed = action is not None and attempt.exposed_at is None
+        return {
+            "state": step.state,
+            "next_check_at": step.next_check_at,
+            "checks": step.checks,
+            "not_found": step.not_found,
+            "provider_reference": reference,
+            "lease_owner": None,
+            "lease_until": None,
+            "code": answer.code,
+            "provider_code": answer.provider_code,
+            "message": answer.message[:500] if answer.message else None,
+            "next_action": public_action(action),
+            "exposed_at": self._db.clock.now() if exposed else attempt.exposed_at,
+            "expires_at": action.expires_at if action else attempt.expires_at,
+            "received_minor": answer.amount_minor if step.state in RECEIVED else None,
+            "received_currency": answer.currency if step.state in RECEIVED else None,
+        }
+
+    def _own_reference(self, work: _Work) -> str | None:
+        """The provider's id of the object, unless it already belongs to another attempt of ours."""
+        new, attempt = work.answer.provider_reference, work.attempt
+        if new is None or new == attempt.provider_reference:
+            return attempt.provider_reference
+        if attempt.operation not in (Operation.COLLECT, Operation.REFUND):
+            return new
+        other = store.attempt_by_reference(
+            work.tx, attempt.gateway_account, (attempt.operation,), None, new
+        )
+        if other is None or other.id == attempt.id:
+            return new
+        self._open_case(work, "reference_conflict", provider_reference=new)
+        return attempt.provider_reference
+
+    def _keep_waiting(self, work: _Work, step: Step) -> Applied:
+        now, attempt = self._db.clock.now(), work.attempt
+        if attempt.state.live:
+            work.attempt = store.update_attempt(
+                work.tx, attempt, now, next_check_at=step.next_check_at, checks=step.checks,
+                not_found=step.not_found, lease_owner=None, lease_until=None,
+            )  # fmt: skip
+            if attempt.operation is Operation.REFUND:
+                self._refunds.mirror_due(work.tx, work.attempt)
+            else:
+                self._mirror_due(work)
+        return Applied(work.payment, work.attempt, False)
+
+    def _mirror_due(self, work: _Work) -> None:
+        """A payment is due when the first of its live attempts is."""
+        if work.payment.status.terminal:
+            return
+        due = [
+            each.next_check_at
+            for each in store.attempts(work.tx, work.payment.id)
+            if each.state.live and each.operation is not Operation.REFUND and each.next_check_at
+        ]
+        when = min(due) if due else self._db.clock.now()
+        work.payment = store.update_payment(
+            work.tx, work.payment, self._db.clock.now(), next_check_at=when
+        )
+
+    def _set_status(self, work: _Work, status: PaymentStatus, **values: Any) -> None:
+        due = None if status.terminal else work.attempt.next_check_at
+        changed = status is not work.payment.status
+        work.payment = store.update_payment(
+            work.tx,
+            work.payment,
+            self._db.clock.now(),
+            status=status,
+            gateway_account=work.attempt.gateway_account,
+            attempt_id=work.attempt.id if work.attempt.operation is Operation.COLLECT
+            else work.payment.attempt_id,
+            next_check_at=due,
+            **values,
+        )  # fmt: skip
+        if changed:
+            self._announce(work)
+
+    def _announce(self, work: _Work) -> None:
+        announce(self._db, self._outbox, work.tx, work.payment, work.actor)
+
+    def _open_case(self, work: _Work, kind: str, **detail: Any) -> None:
+        attempt = work.attempt
+        self._cases.open(
+            work.tx,
+            kind=kind,
+            subject_kind="payment",
+            subject_id=work.payment.id,
+            gateway=attempt.gateway_account,
+            amount_minor=attempt.amount_minor,
+            currency=attempt.currency,
+            detail={"attempt": encode("attempt", attempt.id), "operation": attempt.operation, **detail},
+            dedupe_key=f"{kind}:{attempt.id}",
+            actor=work.actor,
+        )
+        if kind in ("unknown_outcome", "late_authorization"):
+            work.payment = store.update_payment(
+                work.tx, work.payment, self._db.clock.now(), needs_review=True
+            )
+
+    def _settled(self, work: _Work, asked: bool) -> None:
+        """The outcome is known: a case about its being unknown has answered itself."""
+        attempt = work.attempt
+        if asked and attempt.operation is Operation.COLLECT:
+            won = attempt.state in RECEIVED
+            self._breakers.record_end(work.tx, attempt.gateway_account, "collect", won=won)
+        self._cases.close(
+            work.tx,
+            f"unknown_outcome:{attempt.id}",
+            resolution=str(attempt.state),
+            evidence=attempt.provider_reference or attempt.our_reference,
+            actor=work.actor,
+        )
+
+    def _config_case(self, work: _Work) -> None:
+        answer, account = work.answer, work.attempt.gateway_account
+        if answer.outcome is Outcome.REJECTED and answer.reject is RejectKind.AUTH:
+            self._cases.open(
+                work.tx,
+                kind="config_error",
+                subject_kind="gateway",
+                subject_id=None,
+                gateway=account,
+                detail={"code": answer.code, "message": answer.message},
+                dedupe_key=f"config_error:{account}",
+                actor=work.actor,
+            )
+
+    def _translate(
+        self, tx: sa.Connection, payment: Payment, attempt: Attempt, answer: Answer
+    ) -> Answer:
+        if attempt.operation is Operation.CAPTURE:
+            part = next(c for c in store.captures(tx, payment.id) if c.id == attempt.capture_id)
+            return model.as_capture(answer, part.captured_before_minor, part.amount_minor)
+        if attempt.operation is Operation.VOID:
+            return model.as_void(answer)
+        gateway = self._gateways.get(attempt.gateway_account)
+        if (
+            answer.outcome is Outcome.SUCCEEDED
+            and gateway is not None
+            and not gateway.capabilities.status_reports_amount
+        ):
+            return replace(answer, amount_minor=None, currency=None)
+        return answer
+
+    def _record(
+        self, tx: sa.Connection, attempt: Attempt, answer: Answer, *, source: str, call: str, probe: str
+    ) -> None:
+        store.record_call(
+            tx,
+            {
+                "id": self._db.ids.new(),
+                "attempt_id": attempt.id,
+                "call": call,
+                "source": source,
+                "outcome": str(answer.outcome),
+                "http_status": answer.http_status,
+                "latency_ms": answer.latency_ms,
+                "exchange": dict(answer.exchange),
+                "at": self._db.clock.now(),
+            },
+        )
+        op_class = "read" if call in ("query", "query_refund") else _CLASSES[attempt.operation]
+        self._breakers.record(tx, attempt.gateway_account, op_class, answer, probe=probe)
+
+
+_CLASSES = {
+    Operation.COLLECT: "collect",
+    Operation.CAPTURE: "collect",
+    Operation.VOID: "collect",
+    Operation.REFUND: "refund",
+}
+
+
+def public_action(action: NextAction | None) -> dict[str, Any] | None:
+    """A next action without its secret: what may be stored and shown again."""
+    if action is None:
+        return None
+    fields = asdict(replace(action, client_secret=None))
+    if action.expires_at is not None:
+        fields["expires_at"] = action.expires_at.isoformat()
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def announce(db: Database, outbox: Outbox, tx: sa.Connection, payment: Payment, actor: Actor) -> None:
+    """Tell the core service and the audit about a payment's new status, in the same commit."""
+    data = {
+        "id": encode("payment", payment.id),
+        "status": str(payment.status),
+        "amount_minor": payment.amount_minor,
+        "currency": payment.currency,
+        "order": payment.order_ref,
+        "organiser": payment.organiser,
+        "gateway": payment.gateway_account,
+        "failure_code": payment.failure_code,
+        "captured_minor": payment.captured_minor,
+    }
+    outbox.append(tx, f"payment.{payment.status}", "payment", payment.id, data)
+    audit.record(db, tx, actor, f"payment.{payment.status}", "payment", payment.id, data)

@@ -1,0 +1,129 @@
+"""The entries of every payment event, as the chart of accounts has them (postings design).
+
+Pure: amounts in, journal drafts out. Posting keys are made of the attempt, capture or refund they
+record, so that the same fact can never be posted twice whichever door it comes through.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from payctl.commissions.model import Split
+from payctl.gateways.base import Fee
+from payctl.ledger import accounts
+from payctl.ledger.model import Draft, Leg, cr, dr
+from payctl.payments.records import Attempt, Payment, Refund
+
+
+def capture(
+    payment: Payment, attempt: Attempt, amount_minor: int, split: Split, *, key: str, actor: str
+) -> Draft:
+    """Money captured: the organiser's share, our commission and its VAT."""
+    currency = payment.currency
+    legs: list[Leg] = [
+        dr(accounts.collect(attempt.gateway_account), amount_minor, currency),
+        cr(accounts.wallet(payment.organiser, "pending"), split.owner_minor, currency),
+        cr(accounts.commission_income(payment.sale_type), split.commission_minor, currency),
+    ]
+    if split.vat_minor:
+        legs.append(cr(accounts.vat(split.vat_country or ""), split.vat_minor, currency))
+    return Draft("capture", key, tuple(legs), actor, payment.id, meta=_meta(attempt))
+
+
+def suspended_capture(
+    payment: Payment, attempt: Attempt, amount_minor: int, *, key: str, actor: str
+) -> Draft:
+    """Money captured that cannot be shared out yet (no commission rate): kept in suspense."""
+    account = attempt.gateway_account
+    legs = (
+        dr(accounts.collect(account), amount_minor, payment.currency),
+        cr(accounts.suspense(account), amount_minor, payment.currency),
+    )
+    return Draft("capture_suspended", key, legs, actor, payment.id, meta=_meta(attempt))
+
+
+def unapplied(attempt: Attempt, amount_minor: int, currency: str, *, actor: str) -> Draft:
+    """A receipt that belongs to no open order: posted in full, without commission (rule 8)."""
+    account = attempt.gateway_account
+    legs = (
+        dr(accounts.collect(account), amount_minor, currency),
+        cr(accounts.unapplied(account), amount_minor, currency),
+    )
+    return Draft(
+        "unapplied_receipt", f"unapplied:{attempt.id}", legs, actor, attempt.payment_id, meta=_meta(attempt)
+    )
+
+
+def fee(attempt: Attempt, known: Fee, *, actor: str) -> Draft:
+    """The provider's fee, its own journal when it is known (rule 5)."""
+    account = attempt.gateway_account
+    legs = (
+        dr(accounts.gateway_fee(account), known.amount_minor, known.currency),
+        cr(accounts.collect(account), known.amount_minor, known.currency),
+    )
+    return Draft(
+        "gateway_fee", f"fee:{account}:{known.reference}", legs, actor, attempt.payment_id,
+        meta={"fee_reference": known.reference},
+    )  # fmt: skip
+
+
+def refund_reserved(
+    payment: Payment, refund: Refund, returned: Split, owner_legs: tuple[Leg, ...], *, actor: str
+) -> Draft:
+    """Money set aside for a refund before the provider is asked: the owner's part by the forced
+    debit's waterfall, commission and VAT given back at the sale's rate.
+    """
+    currency = refund.currency
+    legs = list(owner_legs)
+    if returned.commission_minor:
+        legs.append(dr(accounts.commission_income(payment.sale_type), returned.commission_minor, currency))
+    if returned.vat_minor:
+        legs.append(dr(accounts.vat(returned.vat_country or ""), returned.vat_minor, currency))
+    legs.append(cr(accounts.refund_outgoing(refund.gateway_account), refund.amount_minor, currency))
+    return Draft(
+        "refund_reserved", f"refund_reserved:{refund.id}", tuple(legs), actor, payment.id, refund.reason
+    )
+
+
+def refund_reserved_from(source: str, refund: Refund, *, actor: str) -> Draft:
+    """Set aside from ``unapplied`` or ``suspense``: no organiser and no commission took part."""
+    legs = (
+        dr(source, refund.amount_minor, refund.currency),
+        cr(accounts.refund_outgoing(refund.gateway_account), refund.amount_minor, refund.currency),
+    )
+    return Draft(
+        "refund_reserved", f"refund_reserved:{refund.id}", legs, actor, refund.payment_id, refund.reason
+    )
+
+
+def refund_paid(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
+    """The provider has sent the money back to the customer."""
+    account = refund.gateway_account
+    legs = (
+        dr(accounts.refund_outgoing(account), refund.amount_minor, refund.currency),
+        cr(accounts.collect(account), refund.amount_minor, refund.currency),
+    )
+    return Draft(
+        "refund_paid", f"refund_paid:{refund.id}", legs, actor, refund.payment_id, meta=_meta(attempt)
+    )
+
+
+def refund_returned(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
+    """A refund that had succeeded came back: the money is with us, the customer is not paid."""
+    account = refund.gateway_account
+    legs = (
+        dr(accounts.collect(account), refund.amount_minor, refund.currency),
+        cr(accounts.refund_outgoing(account), refund.amount_minor, refund.currency),
+    )
+    return Draft(
+        "refund_returned", f"refund_returned:{refund.id}", legs, actor, refund.payment_id,
+        meta=_meta(attempt),
+    )  # fmt: skip
+
+
+def _meta(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "gateway": attempt.gateway_account,
+        "our_reference": attempt.our_reference,
+        "provider_reference": attempt.provider_reference,
+    }

@@ -1,0 +1,183 @@
+"""Rows of the payment tables as frozen dataclasses; field names are the column names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from payctl.gateways.base import Reference
+from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment. Amounts in minor units of ``currency``."""
+
+    id: UUID
+    status: PaymentStatus
+    version: int
+    amount_minor: int
+    currency: str
+    method: str
+    country: str | None
+    sale_type: str
+    manual_capture: bool
+    order_ref: str | None
+    event_ref: str | None
+    organiser: str
+    user_ref: str | None
+    email: str | None
+    phone: str | None
+    description: str
+    metadata: Mapping[str, str]
+    return_url: str | None
+    cancel_url: str | None
+    preferred: list[str]
+    payment_token: str | None
+    expires_at: datetime | None
+    gateway_account: str | None
+    attempt_id: UUID | None
+    failure_code: str | None
+    needs_review: bool
+    late: bool
+    route: Mapping[str, Any] | None
+    authorized_minor: int
+    captured_minor: int
+    refund_reserved_minor: int
+    refunded_minor: int
+    rate: Mapping[str, Any] | None
+    commission_minor: int
+    vat_minor: int
+    pending_minor: int
+    commission_returned_minor: int
+    vat_returned_minor: int
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    next_check_at: datetime | None
+
+    @property
+    def refundable_minor(self) -> int:
+        """What may still be given back."""
+        return self.captured_minor - self.refunded_minor - self.refund_reserved_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request to one provider."""
+
+    id: UUID
+    payment_id: UUID
+    operation: Operation
+    subject_id: UUID
+    refund_id: UUID | None
+    capture_id: UUID | None
+    no: int
+    gateway_account: str
+    our_reference: str
+    idempotency_key: str
+    request_hash: bytes
+    amount_minor: int
+    currency: str
+    state: AttemptState
+    version: int
+    provider_reference: str | None
+    lease_owner: str | None
+    lease_until: datetime | None
+    next_check_at: datetime | None
+    checks: int
+    not_found: int
+    quarantine_until: datetime
+    exposed_at: datetime | None
+    expires_at: datetime | None
+    code: str | None
+    provider_code: str | None
+    message: str | None
+    next_action: Mapping[str, Any] | None
+    received_minor: int | None
+    received_currency: str | None
+    receipt: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    def seen(self, manual_capture: bool) -> Seen:
+        """The part of it that decides what an answer means."""
+        return Seen(
+            self.state, self.operation, self.amount_minor, self.currency, self.checks,
+            self.not_found, self.quarantine_until,
+            manual_capture or self.operation is not Operation.COLLECT,
+        )  # fmt: skip
+
+    def reference(self) -> Reference:
+        """How to ask the provider about it."""
+        return Reference(
+            our_reference=self.our_reference,
+            provider_reference=self.provider_reference,
+            amount_minor=self.amount_minor,
+            currency=self.currency,
+            created_at=self.created_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """One capture of an authorised payment."""
+
+    id: UUID
+    payment_id: UUID
+    no: int
+    amount_minor: int
+    final: bool
+    state: str
+    captured_before_minor: int
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """One refund of one receipt."""
+
+    id: UUID
+    payment_id: UUID
+    receipt_attempt_id: UUID
+    gateway_account: str
+    source: str
+    amount_minor: int
+    currency: str
+    state: RefundState
+    version: int
+    reason: str
+    keep_commission: bool
+    failure_code: str | None
+    approval_id: UUID | None
+    pending_minor: int
+    commission_minor: int
+    vat_minor: int
+    reserve_journal_id: UUID | None
+    requested_by: str
+    created_at: datetime
+    updated_at: datetime
+    next_check_at: datetime | None
+
+
+def payment_of(row: Mapping[str, Any]) -> Payment:
+    return Payment(**{**row, "status": PaymentStatus(row["status"])})
+
+
+def attempt_of(row: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        **{**row, "state": AttemptState(row["state"]), "operation": Operation(row["operation"])}
+    )
+
+
+def capture_of(row: Mapping[str, Any]) -> Capture:
+    return Capture(**row)
+
+
+def refund_of(row: Mapping[str, Any]) -> Refund:
+    return Refund(**{**row, "state": RefundState(row["state"])})

@@ -1,0 +1,257 @@
+"""Tables of payments, attempts, captures, refunds and the exchanges with providers.
+
+Two constraints carry the promise "never charged twice, never stuck unseen" and hold even against a
+mistake in the code above them: ``attempt_live`` (one live attempt per subject and operation) and
+``attempt_due`` (every row that is not finished has a time at which somebody looks at it again).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from payctl.db.metadata import append_only, table
+from payctl.db.types import Bytes, Flag, Id, Int, Json, Moment, Text
+from payctl.payments.model import (
+    LIVE_ATTEMPT_STATES,
+    Operation,
+    PaymentStatus,
+    RefundState,
+)
+
+
+def _in(column: str, values: object) -> str:
+    words = ", ".join(f"'{value}'" for value in sorted(str(v) for v in values))  # type: ignore[attr-defined]
+    return f"{column} IN ({words})"
+
+
+_TERMINAL_PAYMENT = _in("status", [s for s in PaymentStatus if s.terminal])
+_LIVE = _in("state", LIVE_ATTEMPT_STATES)
+_RESTING_REFUND = _in("state", [s for s in RefundState if s.resting])
+
+payment = table(
+    "payment",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("status", Text, nullable=False),
+    sa.Column("version", Int, nullable=False, server_default="0"),
+    sa.Column("amount_minor", Int, nullable=False),
+    sa.Column("currency", Text, nullable=False),
+    sa.Column("method", Text, nullable=False),
+    sa.Column("country", Text),
+    sa.Column("sale_type", Text, nullable=False),
+    sa.Column("manual_capture", Flag, nullable=False),
+    sa.Column("order_ref", Text),
+    sa.Column("event_ref", Text),
+    sa.Column("organiser", Text, nullable=False),
+    sa.Column("user_ref", Text),
+    sa.Column("email", Text),
+    sa.Column("phone", Text),
+    sa.Column("description", Text, nullable=False),
+    sa.Column("metadata", Json, nullable=False),
+    sa.Column("return_url", Text),
+    sa.Column("cancel_url", Text),
+    sa.Column("preferred", Json, nullable=False),
+    sa.Column("payment_token", Text),
+    sa.Column("expires_at", Moment),
+    # what happened to it
+    sa.Column("gateway_account", Text),
+    sa.Column("attempt_id", Id),  # the attempt whose money this is
+    sa.Column("failure_code", Text),
+    sa.Column("needs_review", Flag, nullable=False),
+    sa.Column("late", Flag, nullable=False),
+    sa.Column("route", Json),
+    # money, all in minor units of ``currency``
+    sa.Column("authorized_minor", Int, nullable=False, server_default="0"),
+    sa.Column("captured_minor", Int, nullable=False, server_default="0"),
+    sa.Column("refund_reserved_minor", Int, nullable=False, server_default="0"),
+    sa.Column("refunded_minor", Int, nullable=False, server_default="0"),
+    # the sale: what the captures gave to whom, and what is left of the owner's pending part
+    sa.Column("rate", Json),
+    sa.Column("commission_minor", Int, nullable=False, server_default="0"),
+    sa.Column("vat_minor", Int, nullable=False, server_default="0"),
+    sa.Column("pending_minor", Int, nullable=False, server_default="0"),
+    sa.Column("commission_returned_minor", Int, nullable=False, server_default="0"),
+    sa.Column("vat_returned_minor", Int, nullable=False, server_default="0"),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("next_check_at", Moment),
+    sa.CheckConstraint(_in("status", PaymentStatus), name="status"),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint(f"{_TERMINAL_PAYMENT} OR next_check_at IS NOT NULL", name="due"),
+    sa.CheckConstraint(
+        "captured_minor >= 0 AND captured_minor <= amount_minor AND authorized_minor >= 0"
+        " AND authorized_minor <= amount_minor",
+        name="captured",
+    ),
+    sa.CheckConstraint(
+        "refund_reserved_minor >= 0 AND refunded_minor >= 0"
+        " AND refund_reserved_minor + refunded_minor <= captured_minor",
+        name="refunded",
+    ),
+    sa.CheckConstraint(
+        "pending_minor >= 0 AND commission_returned_minor <= commission_minor"
+        " AND vat_returned_minor <= vat_minor",
+        name="sale",
+    ),
+    sa.Index("ix_payment_order", "order_ref"),
+    sa.Index("ix_payment_organiser", "organiser", "id"),
+    sa.Index("ix_payment_phone", "phone"),
+    sa.Index(
+        "payment_due",
+        "next_check_at",
+        postgresql_where=sa.text("next_check_at IS NOT NULL"),
+        sqlite_where=sa.text("next_check_at IS NOT NULL"),
+    ),
+)
+
+payment_line = table(
+    "payment_line",
+    sa.Column("payment_id", Id, sa.ForeignKey("payment.id"), primary_key=True),
+    sa.Column("no", Int, primary_key=True),
+    sa.Column("description", Text, nullable=False),
+    sa.Column("quantity", Int, nullable=False),
+    sa.Column("unit_price_minor", Int, nullable=False),
+    sa.Column("vat_ppm", Int, nullable=False),
+    sa.CheckConstraint("quantity > 0", name="quantity"),
+    sa.CheckConstraint("vat_ppm >= 0 AND vat_ppm <= 1000000", name="vat"),
+)
+
+capture = table(
+    "capture",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("payment_id", Id, sa.ForeignKey("payment.id"), nullable=False),
+    sa.Column("no", Int, nullable=False),
+    sa.Column("amount_minor", Int, nullable=False),
+    sa.Column("final", Flag, nullable=False),
+    sa.Column("state", Text, nullable=False),  # open | succeeded | failed
+    sa.Column("captured_before_minor", Int, nullable=False),
+    sa.Column("created_by", Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint("state IN ('failed', 'open', 'succeeded')", name="state"),
+    sa.UniqueConstraint("payment_id", "no"),
+)
+
+refund = table(
+    "refund",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("payment_id", Id, sa.ForeignKey("payment.id"), nullable=False),
+    #: the attempt whose receipt is given back; another one than the payment's for a second receipt
+    sa.Column("receipt_attempt_id", Id, nullable=False),
+    sa.Column("gateway_account", Text, nullable=False),
+    sa.Column("source", Text, nullable=False),  # sale | unapplied
+    sa.Column("amount_minor", Int, nullable=False),
+    sa.Column("currency", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("version", Int, nullable=False, server_default="0"),
+    sa.Column("reason", Text, nullable=False),
+    sa.Column("keep_commission", Flag, nullable=False),
+    sa.Column("failure_code", Text),
+    sa.Column("approval_id", Id),
+    #: what the reservation took: the sale's pending part, commission and its VAT
+    sa.Column("pending_minor", Int, nullable=False, server_default="0"),
+    sa.Column("commission_minor", Int, nullable=False, server_default="0"),
+    sa.Column("vat_minor", Int, nullable=False, server_default="0"),
+    sa.Column("reserve_journal_id", Id),
+    sa.Column("requested_by", Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("next_check_at", Moment),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint("source IN ('sale', 'unapplied')", name="source"),
+    sa.CheckConstraint(_in("state", RefundState), name="state"),
+    sa.CheckConstraint(f"{_RESTING_REFUND} OR next_check_at IS NOT NULL", name="due"),
+    sa.Index("ix_refund_payment", "payment_id"),
+    sa.Index(
+        "refund_due",
+        "next_check_at",
+        postgresql_where=sa.text("next_check_at IS NOT NULL"),
+        sqlite_where=sa.text("next_check_at IS NOT NULL"),
+    ),
+)
+
+attempt = table(
+    "attempt",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("payment_id", Id, sa.ForeignKey("payment.id"), nullable=False),
+    sa.Column("operation", Text, nullable=False),
+    #: what may have one live attempt at a time: the payment, or the refund
+    sa.Column("subject_id", Id, nullable=False),
+    sa.Column("refund_id", Id, sa.ForeignKey("refund.id")),
+    sa.Column("capture_id", Id, sa.ForeignKey("capture.id")),
+    sa.Column("no", Int, nullable=False),
+    sa.Column("gateway_account", Text, nullable=False),
+    sa.Column("our_reference", Text, nullable=False),
+    sa.Column("idempotency_key", Text, nullable=False),
+    sa.Column("request_hash", Bytes, nullable=False),
+    sa.Column("amount_minor", Int, nullable=False),
+    sa.Column("currency", Text, nullable=False),
+    sa.Column("state", Text, nullable=False),
+    sa.Column("version", Int, nullable=False, server_default="0"),
+    sa.Column("provider_reference", Text),
+    sa.Column("lease_owner", Text),
+    sa.Column("lease_until", Moment),
+    sa.Column("next_check_at", Moment),
+    sa.Column("checks", Int, nullable=False, server_default="0"),
+    sa.Column("not_found", Int, nullable=False, server_default="0"),
+    sa.Column("quarantine_until", Moment, nullable=False),
+    sa.Column("exposed_at", Moment),
+    sa.Column("expires_at", Moment),
+    sa.Column("code", Text),
+    sa.Column("provider_code", Text),
+    sa.Column("message", Text),
+    sa.Column("next_action", Json),
+    sa.Column("received_minor", Int),
+    sa.Column("received_currency", Text),
+    #: where a success was posted: order | unapplied
+    sa.Column("receipt", Text),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.CheckConstraint(_in("operation", Operation), name="operation"),
+    sa.CheckConstraint(f"NOT ({_LIVE}) OR next_check_at IS NOT NULL", name="due"),
+    sa.CheckConstraint("receipt IS NULL OR receipt IN ('order', 'unapplied')", name="receipt"),
+    sa.UniqueConstraint("gateway_account", "our_reference"),
+    sa.UniqueConstraint("gateway_account", "idempotency_key"),
+    sa.UniqueConstraint("subject_id", "operation", "no"),
+    sa.Index(
+        "attempt_live",
+        "subject_id",
+        "operation",
+        unique=True,
+        postgresql_where=sa.text(_LIVE),
+        sqlite_where=sa.text(_LIVE),
+    ),
+    sa.Index(
+        "attempt_provider_reference",
+        "gateway_account",
+        "operation",
+        "provider_reference",
+        unique=True,
+        postgresql_where=sa.text("operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"),
+        sqlite_where=sa.text("operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"),
+    ),
+    sa.Index(
+        "attempt_due",
+        "next_check_at",
+        postgresql_where=sa.text(_LIVE),
+        sqlite_where=sa.text(_LIVE),
+    ),
+    sa.Index("ix_attempt_payment", "payment_id"),
+    sa.Index("ix_attempt_reference", "provider_reference"),
+)
+
+provider_call = table(
+    "provider_call",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("attempt_id", Id, sa.ForeignKey("attempt.id"), nullable=False),
+    sa.Column("call", Text, nullable=False),  # create | query | capture | cancel | refund | query_refund
+    sa.Column("source", Text, nullable=False),  # process | sync | webhook | operator
+    sa.Column("outcome", Text, nullable=False),
+    sa.Column("http_status", Int),
+    sa.Column("latency_ms", Int, nullable=False),
+    sa.Column("exchange", Json, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Index("ix_provider_call_attempt", "attempt_id"),
+)
+append_only("provider_call")
