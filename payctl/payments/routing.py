@@ -1,0 +1,128 @@
+"""Routing: which gateway takes a payment.
+
+:func:`rank` is the pure decision (see :mod:`payctl.payments.ranking`); :class:`Router` fetches what
+is known of each gateway and claims the breaker's probe where one is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from payctl.db.engine import Database
+from payctl.gateways.base import Gateway
+from payctl.payments.breaker import CACHE_S, Breakers
+from payctl.payments.gateway_state import RouteState, load
+from payctl.payments.ranking import (
+    Candidate,
+    Decision,
+    Dropped,
+    Ranked,
+    RouteRequest,
+    held_back,
+    rank,
+)
+
+__all__ = ["Candidate", "Decision", "Dropped", "Ranked", "RouteRequest", "Router", "rank"]
+
+
+class Router:
+    """Routes payments over the gateways of a book.
+
+    Settings, limits, fees, rules and success rates are read at most once a second; an operator's
+    change counts everywhere after that.
+
+    Args:
+        live: whether the book is a live one; gateways of the other mode are dropped. ``None``
+            does not look.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        gateways: Mapping[str, Gateway],
+        breakers: Breakers,
+        *,
+        live: bool | None = None,
+    ) -> None:
+        self._db = db
+        self._gateways = gateways
+        self._breakers = breakers
+        self._live = live
+        self._cache: tuple[RouteState, float] | None = None
+
+    def decide(self, tx: sa.Connection | None, request: RouteRequest) -> Decision:
+        """The gateway for a payment. Call it before the attempt is written.
+
+        Where the best candidate's breaker is half open this claims the probe (in *tx*, or in a
+        transaction of its own); if another process holds it, the next candidate is taken. Whoever
+        then does not send gives the probe back with :meth:`Breakers.release`.
+        """
+        decision = self.explain(tx, request)
+        candidates = list(decision.candidates)
+        for place, each in enumerate(candidates):
+            if each.dropped:
+                break
+            if not each.probe:
+                return _settled(decision, candidates, each.account, "")
+            verdict = self._breakers.decide(tx, each.account, "collect")
+            if verdict.allow:
+                return _settled(decision, candidates, each.account, verdict.probe)
+            candidates[place] = replace(each, rank=0, dropped=(held_back(verdict),))
+        return _settled(decision, candidates, None, "")
+
+    def explain(
+        self, tx: sa.Connection | None, request: RouteRequest, *, fresh: bool = False
+    ) -> Decision:
+        """The same without claiming anything: for ``gateways explain``."""
+        if fresh:
+            self.forget()
+            self._breakers.forget()
+        state = self._state(tx)
+        candidates = [self._candidate(tx, each, request, state) for each in self._gateways.values()]
+        return rank(
+            request, candidates, state.rules, live=self._live, rules_version=state.rules_version
+        )
+
+    def forget(self) -> None:
+        """Read settings and rules anew at the next question."""
+        self._cache = None
+
+    def _candidate(
+        self, tx: sa.Connection | None, gateway: Gateway, request: RouteRequest, state: RouteState
+    ) -> Candidate:
+        account = gateway.account
+        return Candidate(
+            account=account,
+            name=gateway.name,
+            live=gateway.live,
+            capabilities=gateway.capabilities,
+            setting=state.setting(account, request.at),
+            limit=state.limit(account, request.currency),
+            fee=state.fee(account, request.currency, request.method),
+            success=state.success.get(account),
+            verdict=self._breakers.peek(tx, account, "collect"),
+        )
+
+    def _state(self, tx: sa.Connection | None) -> RouteState:
+        at = self._db.clock.monotonic()
+        if self._cache is not None and at - self._cache[1] < CACHE_S:
+            return self._cache[0]
+        if tx is not None:
+            state = load(self._db, tx)
+        else:
+            with self._db.read() as reading:
+                state = load(self._db, reading)
+        self._cache = (state, at)
+        return state
+
+
+def _settled(
+    decision: Decision, candidates: Sequence[Ranked], chosen: str | None, probe: str
+) -> Decision:
+    able = [each for each in candidates if not each.dropped]
+    places = [replace(each, rank=place) for place, each in enumerate(able, 1)]
+    lost = sorted((each for each in candidates if each.dropped), key=lambda each: each.account)
+    return replace(decision, chosen=chosen, probe=probe, candidates=(*places, *lost))
