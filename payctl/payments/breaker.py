@@ -40,6 +40,8 @@ CACHE_S = 1.0
 #: The writer of changes nobody ordered.
 MACHINE = "payctl"
 
+#: After the ledger's shared rows, before the audit's: one order of locks for every transaction.
+AT_COMMIT_RANK = 50
 #: A process writes sound answers it held back at least this often.
 FLUSH_S = 1.0
 
@@ -159,15 +161,17 @@ class Breakers:
         op_class: str,
         answer: Answer,
         probe: str = "",
+        *,
+        sale: bool = True,
     ) -> None:
         """Count an answer, inside the transaction that stores its outcome.
 
         The shared rows are touched at the very end of that transaction. *probe* is the token of the
-        verdict the call went out with. Call it before anything is written to the audit, whose chain
-        is the last row every transaction takes.
+        verdict the call went out with. *sale* is false for calls that follow a payment (a capture,
+        a cancellation): their success says nothing about how many payments a gateway wins.
         """
         won = answer.outcome in (Outcome.SUCCEEDED, Outcome.AUTHORIZED)
-        counts = op_class != "read"
+        counts = sale and op_class != "read"
         self._wait(
             tx,
             _Call(
@@ -209,7 +213,7 @@ class Breakers:
                 calls.append(call)
                 return
             self._waiting[tx] = [call]
-        self._db.at_commit(tx, self._apply)
+        self._db.at_commit(tx, self._apply, rank=AT_COMMIT_RANK)
 
     def _apply(self, tx: sa.Connection) -> None:
         with self._lock:
