@@ -30,7 +30,7 @@ def backoff(number: int, random: Random) -> float:
     """Seconds to wait after try *number* (1 is the first): full jitter over 0.5 s, 1 s, 2 s …, at
     most 5 s.
     """
-    longest = min(BASE_S * 2 ** min(number - 1, 10), LONGEST_S)
+    longest = min(BASE_S * (1 << min(number - 1, 10)), LONGEST_S)
     return longest * random.random()
 
 
