@@ -70,19 +70,19 @@ class Rate:
             "vat_ppm": self.vat_ppm,
         }
 
-
-def rate_from_json(data: Mapping[str, Any]) -> Rate:
-    """The inverse of :meth:`Rate.as_json`."""
-    return Rate(
-        id=UUID(data["id"]),
-        scope=Scope(data["sale_type"], data["organiser"], data["currency"], data["country"]),
-        valid_from=from_micros(data["valid_from"]),
-        rate_ppm=data["rate_ppm"],
-        minimum_minor=data["minimum_minor"],
-        maximum_minor=data["maximum_minor"],
-        vat_country=data["vat_country"],
-        vat_ppm=data["vat_ppm"],
-    )
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rate:
+        """The inverse of :meth:`as_json`; who set it and why stays in the rate table."""
+        return cls(
+            id=UUID(data["id"]),
+            scope=Scope(data["sale_type"], data["organiser"], data["currency"], data["country"]),
+            valid_from=from_micros(data["valid_from"]),
+            rate_ppm=data["rate_ppm"],
+            minimum_minor=data["minimum_minor"],
+            maximum_minor=data["maximum_minor"],
+            vat_country=data["vat_country"],
+            vat_ppm=data["vat_ppm"],
+        )
 
 
 @dataclass(frozen=True, slots=True)

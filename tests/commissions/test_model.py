@@ -18,7 +18,6 @@ from payctl.commissions.model import (
     Split,
     choose,
     give_back,
-    rate_from_json,
     split,
 )
 
@@ -153,7 +152,7 @@ def test_refunds_of_one_unit_each(some: Rate, amount: int) -> None:
 
 @given(rates())
 def test_a_rate_survives_json(some: Rate) -> None:
-    assert rate_from_json(some.as_json()) == some
+    assert Rate.from_json(some.as_json()) == some
 
 
 def test_the_most_specific_rate_counts() -> None:
