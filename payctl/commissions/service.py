@@ -160,8 +160,8 @@ class Commissions:
             Forbidden: ``operator.not_allowed``.
             InvalidInput: ``commission.bad_rate``, ``commission.bad_bounds``,
                 ``commission.bad_vat``, ``commission.bounds_need_currency``,
-                ``commission.in_the_past``, ``commission.unknown_sale_type``, ``country.unknown``, ``currency.unknown``,
-                ``reason.missing``, ``text.too_long``.
+                ``commission.in_the_past``, ``commission.unknown_sale_type``, ``country.unknown``,
+                ``currency.unknown``, ``reason.missing``, ``text.too_long``.
             Conflict: ``commission.same_moment``.
         """
         require(actor, "commission.set")
