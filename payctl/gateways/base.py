@@ -2,17 +2,24 @@
 
 An adapter translates. It holds no state that money depends on, never retries, never decides about
 fail-over, and never raises for a decline: every exchange ends in an :class:`Answer` whose
-:class:`Outcome` says what that exchange *proves* (payments design, 2.5). Keys and references are made
-and stored by the caller before the first byte goes out, in the format the adapter declares.
+:class:`Outcome` says what that exchange *proves* (payments design, 2.5). Keys and references are
+made and stored by the caller before the first byte goes out, in the format the adapter declares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
+
+#: Told ``send.before`` and ``receive.after`` around each exchange; tests kill the process there.
+Probe = Callable[[str], None]
+
+
+def no_probe(point: str) -> None:
+    """The probe of ordinary runs: watches nothing."""
 
 
 class Outcome(StrEnum):
@@ -160,7 +167,7 @@ class RefundRequest:
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """What the customer must do. ``client_secret`` goes to the caller once, never to log or table."""
+    """What the customer must do. ``client_secret`` goes to the caller once, to no log or table."""
 
     type: str  # redirect | payer_action | stripe_client_secret | ussd_prompt
     url: str | None = None
@@ -234,19 +241,29 @@ class Health:
     detail: str = ""
 
 
-@runtime_checkable
 class Gateway(Protocol):
     """The protocol. Every method makes at most one logical exchange, within ``deadline_s``, and
-    returns an :class:`Answer`; none raises for what the provider or the network does.
+    returns an :class:`Answer`; none raises for what the provider or the network does, save where
+    its docstring says so because its result has no room for a failure.
 
     A method a provider cannot do is still there and answers ``REJECTED``/``validation`` with code
     ``not_supported`` before any HTTP.
     """
 
-    name: str  # family, ``stripe``
-    account: str  # our name of the merchant account; unique in a book
-    capabilities: Capabilities
-    live: bool  # whether its credentials move real money
+    @property
+    def name(self) -> str:
+        """Family, ``stripe``."""
+
+    @property
+    def account(self) -> str:
+        """Our name of the merchant account; unique in a book."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def live(self) -> bool:
+        """Whether its credentials move real money."""
 
     def create_payment(self, request: PaymentRequest) -> Answer: ...
 
@@ -260,10 +277,33 @@ class Gateway(Protocol):
 
     def query_refund(self, reference: Reference) -> Answer: ...
 
-    def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]: ...
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
+        """Payments created in ``[since, until)``, oldest first.
 
-    def balance(self) -> list[BalanceLine]: ...
+        A list that breaks off ends with an answer that names no payment (``NOT_SENT``, ``UNKNOWN``
+        or ``REJECTED``), so that a cut list is never taken for a whole one.
+        """
+
+    def balance(self) -> list[BalanceLine]:
+        """What the provider holds for us, a line per currency.
+
+        Raises:
+            NotSent: ``gateway.unreachable``; nothing can be said about the balance.
+            NotConfigured: ``gateway.refused_credentials`` or ``gateway.not_supported``.
+        """
 
     def ping(self) -> Health: ...
 
-    def parse_event(self, body: bytes, headers: Mapping[str, str]) -> Event: ...
+    def parse_event(
+        self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
+    ) -> Event:
+        """Verify and read a webhook's raw body.
+
+        *received_at* is when it came in: where the provider signs a time, it must lie within the
+        provider's tolerance of it, before or after. Without it only the signature is checked, so an
+        inbox may read a stored event long after it was received.
+
+        Raises:
+            Forbidden: ``event.bad_signature`` or ``event.stale``.
+            InvalidInput: ``event.unreadable``.
+        """

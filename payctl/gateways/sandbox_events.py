@@ -1,0 +1,128 @@
+"""The sandbox's webhooks and its totals: what it tells us, and what it would have to tell."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from payctl.errors import InvalidInput
+from payctl.gateways.base import Event, Reference
+from payctl.gateways.sandbox_book import moment
+from payctl.gateways.sandbox_script import Word
+from payctl.gateways.signature import header_of, sign, verify
+
+HEADER = "Sandbox-Signature"
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums of one currency on the provider's side, in minor units."""
+
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    fees_minor: int = 0
+    captures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An event to deliver now, ``copies`` times."""
+
+    id: str
+    body: bytes
+    copies: int
+
+
+def headers(body: bytes, secret: str, at: datetime) -> dict[str, str]:
+    """The headers of one delivery."""
+    return {"Content-Type": "application/json", HEADER: sign(body, secret, at)}
+
+
+def parse(
+    body: bytes, given: Mapping[str, str], secrets: Iterable[str], received_at: datetime | None
+) -> Event:
+    """Verify and read a webhook; see :meth:`payctl.gateways.base.Gateway.parse_event`."""
+    verify(body, header_of(given, HEADER), secrets, received_at)
+    try:
+        data = json.loads(body)
+        about = data["object"]
+        return Event(
+            event_id=str(data["id"]),
+            type=str(data["type"]),
+            object_kind=str(about["kind"]),
+            reference=Reference(
+                our_reference=about["our_reference"], provider_reference=about["id"]
+            ),
+            occurred_at=datetime.fromisoformat(data["created"]),
+        )
+    except (ValueError, KeyError, TypeError) as broken:
+        raise InvalidInput("event.unreadable", field="body") from broken
+
+
+def take(tx: sqlite3.Connection, now: int, faults: Mapping[str, Word]) -> list[Due]:
+    """The events due by *now* in the order they go out, with *faults* on all of them."""
+    if late := faults.get("late"):
+        tx.execute(
+            "UPDATE event SET due_at = ? WHERE copies > 0 AND due_at <= ?",
+            (now + (late.value or 3600) * _SECOND, now),
+        )
+    if "lost" in faults:
+        tx.execute("UPDATE event SET copies = 0 WHERE due_at <= ?", (now,))
+    rows = tx.execute(
+        "SELECT id, body, copies FROM event WHERE copies > 0 AND due_at <= ? ORDER BY place", (now,)
+    ).fetchall()
+    more = 1 if "double" in faults else 0
+    due = [Due(row["id"], row["body"].encode(), row["copies"] + more) for row in rows]
+    return due[::-1] if "reorder" in faults else due
+
+
+def delivered(tx: sqlite3.Connection, event_id: str) -> None:
+    tx.execute("UPDATE event SET copies = 0 WHERE id = ?", (event_id,))
+
+
+def waiting(tx: sqlite3.Connection) -> list[dict[str, Any]]:
+    rows = tx.execute("SELECT * FROM event WHERE copies > 0 ORDER BY place").fetchall()
+    return [
+        {
+            "event_id": row["id"],
+            "due_at": moment(row["due_at"]),
+            **json.loads(row["body"])["object"],
+        }
+        for row in rows
+    ]
+
+
+def totals(tx: sqlite3.Connection) -> dict[str, Totals]:
+    """By currency. A refund counts from its acceptance until it fails."""
+    taken = tx.execute(
+        "SELECT currency, sum(amount_minor), sum(fee_minor), count(*) FROM capture"
+        " GROUP BY currency"
+    ).fetchall()
+    given = dict(
+        tx.execute(
+            "SELECT currency, sum(amount_minor) FROM refund WHERE state IN ('pending', 'succeeded')"
+            " GROUP BY currency"
+        ).fetchall()
+    )
+    return {
+        currency: Totals(amount, given.get(currency, 0), fees, number)
+        for currency, amount, fees, number in sorted(taken)
+    }
+
+
+def between(tx: sqlite3.Connection, since: int, until: int) -> list[sqlite3.Row]:
+    """Payments created in ``[since, until)`` (microseconds), oldest first."""
+    return tx.execute(
+        "SELECT * FROM payment WHERE created_at >= ? AND created_at < ? ORDER BY created_at, n",
+        (since, until),
+    ).fetchall()
+
+
+def payments(tx: sqlite3.Connection) -> list[dict[str, Any]]:
+    rows = tx.execute("SELECT * FROM payment ORDER BY n").fetchall()
+    return [dict(row) | {"metadata": json.loads(row["metadata"])} for row in rows]
