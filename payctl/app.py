@@ -1,1 +1,107 @@
-"""Composition root: builds the services from configuration, each imported on first use."""
+"""Composition root: builds the services from configuration, each imported on first use.
+
+A service is a cached property: the first door that asks for it pays for its import, a command that
+does not need it pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from payctl.db.engine import Database
+
+if TYPE_CHECKING:
+    from payctl.config import Config
+    from payctl.db.actor import Actor
+    from payctl.db.approvals import Approval, Approvals
+    from payctl.db.audit_trail import AuditTrail
+    from payctl.db.job_runs import JobRuns
+    from payctl.db.leases import Leases
+    from payctl.db.operators import Operators
+    from payctl.db.threshold_changes import Thresholds
+
+
+class App:
+    """The services of one profile.
+
+    Args:
+        config: the profile.
+        db: its book; default: what the profile says.
+    """
+
+    def __init__(self, config: Config, db: Database | None = None) -> None:
+        self.config = config
+        self.db = db or Database(
+            config.database_url, book=config.book, pool_size=config.get("database.pool_size")
+        )
+
+    @classmethod
+    def open(cls, config: Config) -> App:
+        """The services of *config*, on a book that is complete.
+
+        An embedded book is created by the first command; any other must have been upgraded.
+
+        Raises:
+            NotConfigured: ``database.not_upgraded``, ``database.newer``.
+            Unavailable: the database cannot be reached.
+        """
+        from payctl.db.migrate import ensure_ready
+
+        app = cls(config)
+        ensure_ready(app.db)
+        return app
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.db.dispose()
+
+    # -- people, approvals, audit, jobs -----------------------------------------------------------
+
+    @cached_property
+    def operators(self) -> Operators:
+        from payctl.db.operators import Operators
+
+        return Operators(self.db)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        from payctl.db.approvals import Approvals
+
+        return Approvals(self.db)
+
+    @cached_property
+    def thresholds(self) -> Thresholds:
+        from payctl.db.threshold_changes import Thresholds
+
+        return Thresholds(self.db, self.approvals)
+
+    @cached_property
+    def audit(self) -> AuditTrail:
+        from payctl.db.audit_trail import AuditTrail
+
+        return AuditTrail(self.db)
+
+    @cached_property
+    def leases(self) -> Leases:
+        from payctl.db.leases import Leases
+
+        return Leases(self.db)
+
+    @cached_property
+    def job_runs(self) -> JobRuns:
+        from payctl.db.job_runs import JobRuns
+
+        return JobRuns(self.db, self.leases)
+
+    @cached_property
+    def after_approval(self) -> dict[str, Callable[[Actor, Approval], object]]:
+        """What an approval of each kind sets going, by kind: the act that was waiting for it.
+
+        Called with the approver and the approval once it is stored as approved. A kind without an
+        entry waits for whoever asked to repeat the act.
+        """
+        return {
+            "threshold_change": lambda actor, asked: self.thresholds.apply(actor, asked.id),
+        }

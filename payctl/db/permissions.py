@@ -33,7 +33,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "dispute.handle": _DESK,
     "case.work": _DESK | {"admin"},
     "case.resolve": _DESK,
-    "gateway.control": _DESK | {"admin"},
+    "gateway.change": _DESK | {"admin"},
     "gateway.manage": _RULES,
     "routing.manage": _RULES,
     "float.topup": _OFFICE,
