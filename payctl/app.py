@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from payctl.db.leases import Leases
     from payctl.db.operators import Operators
     from payctl.db.threshold_changes import Thresholds
+    from payctl.gateways.base import Gateway
 
 
 class App:
@@ -56,6 +57,31 @@ class App:
     def close(self) -> None:
         """Close all connections."""
         self.db.dispose()
+
+    # -- gateways ---------------------------------------------------------------------------------
+
+    @cached_property
+    def gateways(self) -> dict[str, Gateway]:
+        """The merchant accounts of the profile, by our name of them.
+
+        Raises:
+            NotConfigured: an account whose type is not installed or whose settings are wrong.
+        """
+        from payctl.gateways.registry import build, names
+
+        installed = names()
+        return {
+            account: build(
+                section.type,
+                account,
+                section.settings,
+                self.config.resolve,
+                clock=self.db.clock,
+            )
+            for account, section in self.config.gateways.items()
+            # The former service's variables may name a provider that has no adapter yet.
+            if section.type in installed or not section.former
+        }
 
     # -- people, approvals, audit, jobs -----------------------------------------------------------
 

@@ -193,7 +193,7 @@ def read_outages(account: str, texts: Iterable[str]) -> tuple[Outage, ...]:
                 "gateway.bad_setting",
                 field="outages",
                 account=account,
-                wanted="START/END [kind], times with a zone",
+                wanted="START/END [KIND]",
             ) from None
         out.append(Outage(since, until, kind or "not_sent"))
     return tuple(out)

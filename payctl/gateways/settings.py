@@ -35,7 +35,7 @@ class Settings:
 
     def text(self, key: str, default: str | None = None) -> str:
         """A text; without *default* the key is required."""
-        value: str = self._take(key, str, default, "a text")
+        value: str = self._take(key, str, default, "TEXT")
         return value
 
     def text_or_none(self, key: str) -> str | None:
@@ -45,9 +45,9 @@ class Settings:
 
     def whole(self, key: str, default: int | None = None) -> int:
         """A whole number, not below zero."""
-        value: int = self._take(key, int, default, "a whole number")
+        value: int = self._take(key, int, default, "INTEGER")
         if value < 0:
-            raise self._bad(key, "a whole number, not below 0")
+            raise self._bad(key, "INTEGER >= 0")
         return value
 
     def whole_or_none(self, key: str) -> int | None:
@@ -64,7 +64,7 @@ class Settings:
 
     def flag(self, key: str, default: bool) -> bool:
         """``true`` or ``false``."""
-        value: bool = self._take(key, bool, default, "true or false")
+        value: bool = self._take(key, bool, default, "true | false")
         return value
 
     def rate(self, key: str) -> float:
@@ -72,16 +72,16 @@ class Settings:
         self._taken.add(key)
         value = self._values.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise self._bad(key, "a number from 0 to 1")
+            raise self._bad(key, "0..1")
         return float(value)
 
     def words(self, key: str) -> tuple[str, ...] | None:
         """A list of texts, or ``None`` when the key is absent."""
-        value = self._take(key, list, [None], "a list of texts")
+        value = self._take(key, list, [None], "[TEXT, ...]")
         if value == [None]:
             return None
         if not all(isinstance(word, str) for word in value):
-            raise self._bad(key, "a list of texts")
+            raise self._bad(key, "[TEXT, ...]")
         return tuple(value)
 
     def words_or_text(self, key: str) -> tuple[str, ...] | str | None:
@@ -90,14 +90,14 @@ class Settings:
 
     def amounts(self, key: str) -> dict[str, int]:
         """A table of currency to minor units, empty when absent."""
-        value = self._take(key, dict, {}, "a table of currency to minor units")
+        value = self._take(key, dict, {}, "{CUR = MINOR_UNITS}")
         if not all(type(amount) is int and amount >= 0 for amount in value.values()):
-            raise self._bad(key, "a table of currency to minor units")
+            raise self._bad(key, "{CUR = MINOR_UNITS}")
         return dict(value)
 
     def ranges(self, key: str) -> dict[str, tuple[int, int]]:
         """A table of currency to [smallest, largest] in minor units, empty when absent."""
-        wanted = "a table of currency to [smallest, largest] in minor units"
+        wanted = "{CUR = [MIN, MAX]}"
         out = {}
         for currency, pair in self._take(key, dict, {}, wanted).items():
             if not isinstance(pair, list) or [type(end) for end in pair] != [int, int]:
