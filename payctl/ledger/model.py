@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from payctl.errors import Conflict
+
 
 @dataclass(frozen=True, slots=True)
 class Leg:
@@ -58,7 +60,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class PostedEntry:
-    """One entry as stored. ``balance_after_minor`` is signed like the amount (debit positive)."""
+    """One entry as stored. ``balance_after_minor`` is signed like the amount (debit positive).
+
+    On a striped account it is the balance of the entry's stripe, and versions count per stripe.
+    """
 
     leg: int
     account: str
@@ -66,6 +71,7 @@ class PostedEntry:
     amount_minor: int
     balance_after_minor: int
     version: int
+    stripe: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +88,43 @@ class Posted:
     entries: tuple[PostedEntry, ...]
     replayed: bool = False
     suspense_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A journal as stored, with its entries."""
+
+    id: UUID
+    kind: str
+    posting_key: str
+    posted_at: datetime
+    effective_at: datetime
+    period: int
+    actor: str
+    reason: str | None
+    payment_id: UUID | None
+    reverses_id: UUID | None
+    meta: Mapping[str, Any]
+    content_hash: bytes
+    entries: tuple[PostedEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a well-formed draft may not be posted; kept under its key where refusals are sticky."""
+
+    code: str
+    params: Mapping[str, Any]
+    replayed: bool = False
+
+    def error(self) -> Conflict:
+        """The error to raise for it."""
+        match self.code:
+            case "ledger.insufficient_funds":
+                return Conflict("ledger.insufficient_funds", **self.params)
+            case "ledger.account_closed":
+                return Conflict("ledger.account_closed", **self.params)
+            case "ledger.reversal_exceeds":
+                return Conflict("ledger.reversal_exceeds", **self.params)
+            case _:
+                return Conflict("ledger.period_closed", **self.params)

@@ -1,0 +1,112 @@
+"""What a journal says, as bytes: its fingerprint before posting, its content hash after.
+
+Format ``payctl.journal/1``. Every field is written as a length (4 bytes, big-endian) and its
+bytes; an absent field is the length ``ff ff ff ff`` alone. Text is UTF-8, numbers are decimal
+ASCII, moments are whole microseconds since 1970 UTC, ids their 16 bytes, meta its canonical JSON
+(sorted keys, no spaces). The content hash is SHA-256 over, in this order:
+
+    "payctl.journal/1", id, kind, posting key, posted at, effective at, period, payment id,
+    reverses id, actor, reason, meta, number of legs,
+    then for each leg by its number: leg, full account code, stripe, amount, balance after, version
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from payctl.db.types import canonical, to_micros
+from payctl.ledger.accounts import full_code
+from payctl.ledger.model import Draft, Journal
+
+_ABSENT = b"\xff\xff\xff\xff"
+
+
+def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
+    """SHA-256 of what a posting key stands for: kind, legs, objects, reason, date.
+
+    Who posts and the meta data are left out: a webhook and a later sync may report the same fact in
+    other words. A provider's fact is compared without its date for the same reason.
+    """
+    fields: list[bytes | None] = [
+        b"payctl.draft/1",
+        draft.kind.encode(),
+        _id(draft.payment_id),
+        _id(draft.reverses_id),
+        _text(draft.reason),
+        _number(to_micros(draft.effective_at)) if with_time and draft.effective_at else None,
+    ]
+    for leg in draft.legs:
+        if not leg.amount_minor:
+            continue
+        fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
+    return _sha256(fields)
+
+
+def content_hash(journal: Journal) -> bytes:
+    """SHA-256 of a stored journal and its entries, in the format above."""
+    fields: list[bytes | None] = [
+        b"payctl.journal/1",
+        journal.id.bytes,
+        journal.kind.encode(),
+        journal.posting_key.encode(),
+        _number(to_micros(journal.posted_at)),
+        _number(to_micros(journal.effective_at)),
+        _number(journal.period),
+        _id(journal.payment_id),
+        _id(journal.reverses_id),
+        journal.actor.encode(),
+        _text(journal.reason),
+        canonical(journal.meta).encode(),
+        _number(len(journal.entries)),
+    ]
+    for entry in journal.entries:
+        fields += [
+            _number(entry.leg),
+            full_code(entry.account, entry.currency).encode(),
+            _number(entry.stripe),
+            _number(entry.amount_minor),
+            _number(entry.balance_after_minor),
+            _number(entry.version),
+        ]
+    return _sha256(fields)
+
+
+def plain(value: Any) -> Any:
+    """*value* as JSON that survives any database unchanged: no floats, no NUL, text keys.
+
+    Whatever is not text, an integer, a truth value, a list or a mapping becomes its text. Meta data
+    come from providers, and a fact is never refused for them.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, Mapping):
+        return {_clean(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+
+
+def _id(value: UUID | None) -> bytes | None:
+    return None if value is None else value.bytes
+
+
+def _text(value: str | None) -> bytes | None:
+    return None if value is None else value.encode()
+
+
+def _number(value: int) -> bytes:
+    return b"%d" % value
+
+
+def _sha256(fields: list[bytes | None]) -> bytes:
+    digest = hashlib.sha256()
+    for field in fields:
+        digest.update(_ABSENT if field is None else len(field).to_bytes(4, "big") + field)
+    return digest.digest()

@@ -1,0 +1,213 @@
+"""Rows of accounts and balances: found, opened on first use, locked, moved.
+
+One order of locks for every path, so that no two postings can wait for each other: guarded balances
+by account id, then striped ones by account id, which are hot and so held for the shortest time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from payctl.db.engine import Database
+from payctl.ledger.accounts import full_code, line_of, owner_of
+from payctl.ledger.tables import account, balance, period
+from payctl.money import exponent
+
+#: Balance rows of one striped account on PostgreSQL; SQLite has one writer and needs one.
+STRIPES = 16
+
+#: Code and currency: what names an account.
+AccountKey = tuple[str, str]
+
+_stripe_numbers = itertools.count(os.getpid())
+_STRIPE = "payctl_stripe"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as stored. ``side`` is 1 where debits raise its balance, -1 where credits do."""
+
+    id: UUID
+    code: str
+    currency: str
+    kind: str
+    side: int
+    guarded: bool
+    stripes: int
+    closed: bool
+
+    @property
+    def full_code(self) -> str:
+        return full_code(self.code, self.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A guarded account's single balance row, in the account's own direction, minor units."""
+
+    posted_minor: int
+    held_minor: int
+    floor_minor: int
+
+    @property
+    def free_minor(self) -> int:
+        """What may still be taken: posted less held less floor."""
+        return self.posted_minor - self.held_minor - self.floor_minor
+
+
+def account_of(row: Any) -> Account:
+    """An account from a row that carries its columns."""
+    return Account(
+        row.id, row.code, row.currency, row.kind, row.normal_side, row.mode == "guarded",
+        row.stripes, row.status == "closed",
+    )  # fmt: skip
+
+
+_CLOSED_UNTIL = sa.select(sa.func.max(period.c.yyyymm)).where(period.c.state != "open")
+_FIND = sa.select(account, _CLOSED_UNTIL.scalar_subquery().label("closed_until")).where(
+    account.c.code.in_(sa.bindparam("codes", expanding=True))
+)
+
+
+def closed_until(tx: sa.Connection) -> int:
+    """The last month (yyyymm) that takes no more journals; 0 when none is closed."""
+    return tx.scalar(_CLOSED_UNTIL) or 0
+
+
+def find(tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
+    """Those of the accounts *keys* that exist."""
+    wanted = set(keys)
+    rows = tx.execute(_FIND, {"codes": sorted({code for code, _ in wanted})})
+    found = {(row.code, row.currency): account_of(row) for row in rows}
+    return {key: found[key] for key in wanted if key in found}
+
+
+def find_or_open(
+    db: Database, tx: sa.Connection, keys: Iterable[AccountKey]
+) -> dict[AccountKey, Account]:
+    """All accounts *keys*, opened where they are missing.
+
+    Raises:
+        InvalidInput: ``ledger.unknown_account``, ``currency.unknown``.
+    """
+    wanted = set(keys)
+    found = find(tx, wanted)
+    missing = sorted(wanted - found.keys())
+    if missing:
+        _open(db, tx, missing)
+        found |= find(tx, missing)
+    return found
+
+
+def _open(db: Database, tx: sa.Connection, keys: list[AccountKey]) -> None:
+    """Insert accounts with their balance rows. In the order of their codes, so that two openers
+    wait for each other in one direction only; whoever comes second finds the first one's rows.
+    """
+    rows = [_account_row(db, code, currency) for code, currency in keys]
+    insert = (sqlite if db.is_sqlite else postgresql).insert
+    made = tx.scalars(
+        insert(account).values(rows).on_conflict_do_nothing().returning(account.c.id)
+    ).all()
+    stripes = [
+        {
+            "account_id": row["id"],
+            "stripe": stripe,
+            "floor_minor": 0 if row["mode"] == "guarded" else None,
+        }
+        for row in rows
+        if row["id"] in made
+        for stripe in range(row["stripes"])
+    ]
+    if stripes:
+        tx.execute(sa.insert(balance), stripes)
+
+
+def _account_row(db: Database, code: str, currency: str) -> dict[str, Any]:
+    line = line_of(code)
+    exponent(currency)
+    return {
+        "id": db.ids.new(),
+        "code": code,
+        "currency": currency,
+        "kind": line.kind,
+        "normal_side": line.normal_side,
+        "owner": owner_of(code),
+        "mode": "guarded" if line.guarded else "striped",
+        "stripes": 1 if line.guarded or db.is_sqlite else STRIPES,
+        "opened_at": db.clock.now(),
+    }
+
+
+_LOCK = (
+    sa.select(
+        balance.c.account_id, balance.c.posted_minor, balance.c.held_minor, balance.c.floor_minor
+    )
+    .where(balance.c.account_id.in_(sa.bindparam("ids", expanding=True)), balance.c.stripe == 0)
+    .order_by(balance.c.account_id)
+    .with_for_update(key_share=True)
+)
+
+
+def lock_guarded(tx: sa.Connection, ids: Iterable[UUID]) -> dict[UUID, Balance]:
+    """Lock the balance rows of guarded accounts, by account id, and read them."""
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    rows = tx.execute(_LOCK, {"ids": wanted})
+    return {
+        row.account_id: Balance(row.posted_minor, row.held_minor, row.floor_minor) for row in rows
+    }
+
+
+_MOVE = (
+    sa.update(balance)
+    .where(balance.c.account_id == sa.bindparam("id"), balance.c.stripe == sa.bindparam("part"))
+    .values(
+        posted_minor=balance.c.posted_minor + sa.bindparam("delta"),
+        version=balance.c.version + sa.bindparam("count"),
+    )
+    .returning(balance.c.posted_minor, balance.c.version)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A balance row after a posting: *posted_minor* in the account's direction."""
+
+    stripe: int
+    posted_minor: int
+    version: int
+
+
+def move(
+    tx: sa.Connection, accounts: Iterable[Account], deltas: Mapping[UUID, tuple[int, int]]
+) -> dict[UUID, Moved]:
+    """Add to balances: per account id a debit-positive sum and the number of its entries."""
+    moved = {}
+    for each in sorted(accounts, key=lambda item: (not item.guarded, item.id)):
+        delta_minor, count = deltas[each.id]
+        stripe = _stripe(tx, each.stripes)
+        row = tx.execute(
+            _MOVE,
+            {"id": each.id, "part": stripe, "delta": each.side * delta_minor, "count": count},
+        ).one()
+        moved[each.id] = Moved(stripe, row.posted_minor, row.version)
+    return moved
+
+
+def _stripe(tx: sa.Connection, stripes: int) -> int:
+    """The stripe of this connection: each keeps to one, so that two rarely want the same row."""
+    if stripes == 1:
+        return 0
+    if _STRIPE not in tx.info:
+        tx.info[_STRIPE] = next(_stripe_numbers)
+    number: int = tx.info[_STRIPE]
+    return number % stripes
