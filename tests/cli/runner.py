@@ -1,0 +1,64 @@
+"""Run a command line in this process and look at what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from payctl.app import App
+from payctl.cli.main import run as run_line
+from payctl.config import load
+from payctl.db.engine import Database
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What stdout holds, as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> Any:
+        """The JSON error: the last line of stderr."""
+        return json.loads(self.err.strip().splitlines()[-1])
+
+
+class Keyboard(io.StringIO):
+    """A stdin that claims to be a terminal, with what somebody types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def run(
+    *words: str,
+    db: Database | None = None,
+    app: App | None = None,
+    environ: Mapping[str, str] | None = None,
+    typed: str | None = None,
+) -> Result:
+    """Run ``payctl WORDS``.
+
+    Args:
+        db: the book to use; the services are those of a default profile on it.
+        app: services to use as they are.
+        environ: the whole environment; default: none but a HOME that does not exist.
+        typed: lines somebody types at a terminal; default: nobody is there.
+    """
+    environ = {"HOME": "/nonexistent", "LANG": "C", **(environ or {})}
+    if app is None and db is not None:
+        app = App(load(environ=environ), db)
+    stdin = Keyboard(typed) if typed is not None else io.StringIO()
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_line(words, environ=environ, stdin=stdin, app=app)
+    return Result(code, out.getvalue(), err.getvalue())
