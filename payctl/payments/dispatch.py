@@ -28,12 +28,17 @@ from payctl.gateways.base import (
     PaymentRequest,
     Reference,
     RefundRequest,
-    RejectKind,
 )
 from payctl.ids import encode
 from payctl.payments import store
 from payctl.payments.breaker import Breakers
-from payctl.payments.model import DEADLINE_S, LEASE_MARGIN_S, AttemptState, Operation
+from payctl.payments.model import (
+    CANNOT_BE_ASKED,
+    DEADLINE_S,
+    LEASE_MARGIN_S,
+    AttemptState,
+    Operation,
+)
 from payctl.payments.outcomes import Applied, FailOver, Outcomes
 from payctl.payments.records import Attempt, Capture, Payment, Refund
 from payctl.payments.retry import TRIES, Retries, backoff
@@ -92,6 +97,10 @@ class Dispatch:
             return self._gateways[account]
         except KeyError:
             raise NotConfigured("gateway.not_configured", gateway=account) from None
+
+    def accounts(self) -> list[str]:
+        """Names of all configured accounts, in order."""
+        return sorted(self._gateways)
 
     def prepare(
         self, tx: sa.Connection, target: Target, operation: Operation, account: str, amount_minor: int
@@ -172,11 +181,11 @@ class Dispatch:
         gateway = self.gateway(attempt.gateway_account)
         if attempt.operation is Operation.REFUND:
             if not gateway.capabilities.query_refunds:
-                return "query_refund", Answer(Outcome.UNKNOWN, code="cannot_be_asked")
+                return "query_refund", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
             return "query_refund", gateway.query_refund(attempt.reference())
         about = attempt if attempt.operation is Operation.COLLECT else target.collected
         if about is None or not gateway.capabilities.query_by:
-            return "query", Answer(Outcome.UNKNOWN, code="cannot_be_asked")
+            return "query", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
         return "query", gateway.query_payment(about.reference())
 
     def may_resend(self, attempt: Attempt, payment: Payment) -> bool:
@@ -190,6 +199,10 @@ class Dispatch:
         if attempt.operation is Operation.COLLECT:
             return payment.expires_at is not None and now < payment.expires_at
         return True
+
+    def resend(self, attempt: Attempt, target: Target) -> Answer:
+        """The same request once more, with the same key; see :meth:`may_resend`."""
+        return self._exchange(attempt, target, self._db.clock.monotonic() + DEADLINE_S)
 
     # -- the call -------------------------------------------------------------------------------
 
@@ -211,7 +224,7 @@ class Dispatch:
         left = max(deadline - self._db.clock.monotonic(), 0.1)
         gateway = self.gateway(attempt.gateway_account)
         call: Callable[[], Answer] = {
-            Operation.COLLECT: lambda: gateway.create_payment(_payment_request(attempt, target, left)),
+            Operation.COLLECT: lambda: gateway.create_payment(payment_request(attempt, target, left)),
             Operation.CAPTURE: lambda: gateway.capture_payment(_capture_request(attempt, target, left)),
             Operation.VOID: lambda: gateway.cancel_payment(
                 _collected(target, left), attempt.idempotency_key
@@ -249,7 +262,7 @@ CLASS_OF = {
 }
 
 
-def _payment_request(attempt: Attempt, target: Target, deadline_s: float) -> PaymentRequest:
+def payment_request(attempt: Attempt, target: Target, deadline_s: float) -> PaymentRequest:
     payment = target.payment
     return PaymentRequest(
         our_reference=attempt.our_reference,
@@ -317,11 +330,6 @@ def _hash_of(values: Mapping[str, object]) -> bytes:
                      "idempotency_key", "amount_minor", "currency")
     }  # fmt: skip
     return hashlib.sha256(canonical(asked).encode()).digest()
-
-
-def refused_without_call(code: str) -> Answer:
-    """An answer for a request we refuse ourselves, before anything is sent."""
-    return Answer(Outcome.REJECTED, code=code, reject=RejectKind.VALIDATION)
 
 
 def describe(request: PaymentRequest) -> dict[str, object]:

@@ -155,6 +155,8 @@ POLL_PLAN_S = (5, 15, 45, 120, 300, 900, 3600, 21_600)
 DAILY_S = 86_400
 #: Checks after which a person is told; polling goes on daily.
 CHECKS_BEFORE_CASE = len(POLL_PLAN_S)
+#: Answer code for a gateway that has no way to ask: a person is told at once.
+CANNOT_BE_ASKED = "cannot_be_asked"
 #: "Not found" counts only after the quarantine, and only when seen this often.
 NOT_FOUND_NEEDED = 2
 
@@ -247,7 +249,7 @@ def after_query(seen: Seen, answer: Answer, now: datetime, jitter: float) -> Ste
         return _not_found(seen, now, checks, jitter)
     ended = answer.outcome is Outcome.REJECTED and answer.reject is RejectKind.STATE
     if answer.outcome in _NO_ANSWER and not (ended and seen.operation is Operation.CAPTURE):
-        return _wait(seen, now, checks, jitter)
+        return _wait(seen, now, checks, jitter, mute=answer.code == CANNOT_BE_ASKED)
     state = _CALL_STATES[answer.outcome]
     if state is AttemptState.SUCCEEDED:
         state = _received(seen, answer)
@@ -283,14 +285,17 @@ def _not_found(seen: Seen, now: datetime, checks: int, jitter: float) -> Step:
     return Step(AttemptState.QUARANTINED, seen.state is not AttemptState.QUARANTINED, due, checks, count)
 
 
-def _wait(seen: Seen, now: datetime, checks: int, jitter: float) -> Step:
+def _wait(
+    seen: Seen, now: datetime, checks: int, jitter: float, *, mute: bool = False
+) -> Step:
     if not seen.state.live:
         return Step(seen.state, False, None, checks)
     state, changed = seen.state, False
     if state is AttemptState.SENDING:
         state, changed = AttemptState.UNKNOWN, True
     unsure = state in (AttemptState.UNKNOWN, AttemptState.QUARANTINED)
-    case = "unknown_outcome" if unsure and checks == CHECKS_BEFORE_CASE else None
+    told_at = 1 if mute else CHECKS_BEFORE_CASE
+    case = "unknown_outcome" if unsure and checks == told_at else None
     due = _due_in(state, now, checks - 1, jitter)
     return Step(state, changed, due, checks, seen.not_found, case)
 

@@ -103,14 +103,15 @@ class Outcomes:
         payment = store.payment(tx, found.payment_id, lock=True)
         attempt = store.attempt(tx, attempt_id)
         now = self._db.clock.now()
-        asked = call in ("query", "query_refund")
+        asked = call in ("query", "query_refund", "resend")
         if asked and self._refunds.came_back(attempt, answer):
             returned: list[Posted] = []
             attempt = self._refunds.returned(tx, payment, attempt, answer, actor, returned)
             return Applied(store.payment(tx, payment.id), attempt, True, tuple(returned))
         if call != "evidence":
             self._record(tx, attempt, answer, source=source, call=call, probe=probe)
-        meant = self._translate(tx, payment, attempt, answer) if asked else answer
+        about = call in ("query", "query_refund")
+        meant = self._translate(tx, payment, attempt, answer) if about else answer
         decide = model.after_query if asked or call == "evidence" else model.after_call
         step = decide(attempt.seen(payment.manual_capture), meant, now, self._random.uniform(-1, 1))
         work = _Work(tx, payment, attempt, meant, actor)

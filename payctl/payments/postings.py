@@ -104,7 +104,7 @@ def refund_paid(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
         cr(accounts.collect(account), refund.amount_minor, refund.currency),
     )
     return Draft(
-        "refund_paid", f"refund_paid:{refund.id}", legs, actor, refund.payment_id, meta=_meta(attempt)
+        "refund_paid", f"refund_paid:{attempt.id}", legs, actor, refund.payment_id, meta=_meta(attempt)
     )
 
 
@@ -116,7 +116,7 @@ def refund_returned(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
         cr(accounts.refund_outgoing(account), refund.amount_minor, refund.currency),
     )
     return Draft(
-        "refund_returned", f"refund_returned:{refund.id}", legs, actor, refund.payment_id,
+        "refund_returned", f"refund_returned:{attempt.id}", legs, actor, refund.payment_id,
         meta=_meta(attempt),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.cases.service import Cases
-from payctl.commissions.model import Rate, Split
+from payctl.commissions.model import Rate, Split, rate_from_json, split
 from payctl.commissions.service import Commissions
 from payctl.db import audit
 from payctl.db.actor import Actor
@@ -191,7 +191,7 @@ class Receipts:
         captures share out exactly as one would. ``None`` where no commission rate is known.
         """
         if payment.rate is not None:
-            rate = Rate.from_json(payment.rate)
+            rate = rate_from_json(payment.rate)
         elif payment.captured_minor:
             return None  # the first capture went to suspense; the rest of the sale stays with it
         else:
@@ -206,19 +206,8 @@ class Receipts:
                 )
             except NotConfigured:
                 return None
-        after = self._commissions.split(rate, total_minor)
-        if not payment.captured_minor:
-            return _Sale(rate, after)
-        before = self._commissions.split(rate, payment.captured_minor)
-        return _Sale(
-            rate,
-            Split(
-                commission_minor=after.commission_minor - before.commission_minor,
-                vat_minor=after.vat_minor - before.vat_minor,
-                owner_minor=after.owner_minor - before.owner_minor,
-                vat_country=after.vat_country,
-            ),
-        )
+        before = payment.captured_minor
+        return _Sale(rate, split(rate, total_minor - before, before))
 
     def _unapplied(
         self,

@@ -74,7 +74,7 @@ class PaymentInput:
             InvalidInput: naming the field; nothing has been written or sent.
         """
         check_amount_minor(self.amount_minor, self.currency)
-        _check_key(self.key)
+        check_key(self.key)
         _one_of("method", self.method, METHODS)
         _one_of("sale_type", self.sale_type, SALE_TYPES)
         for name in ("organiser", "order", "event", "user"):
@@ -157,7 +157,7 @@ def check_reason(reason: str | None) -> str:
     return text
 
 
-def _check_key(key: str) -> None:
+def check_key(key: str) -> None:
     if not _KEY.fullmatch(key):
         raise InvalidInput("key.malformed", field="key")
 

@@ -1,0 +1,470 @@
+"""Refunds: asked for, approved, reserved, sent, and known.
+
+The amount is set aside on the payment under its lock before anything else, and in the books before
+the provider is called; an error never releases it, only a definite no does. A refund has its own
+attempt, key and unknown state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.commissions.model import Split, give_back, rate_from_json
+from payctl.db import audit, idempotency
+from payctl.db.actor import Actor
+from payctl.db.approvals import Approvals
+from payctl.db.engine import Database
+from payctl.db.permissions import require
+from payctl.db.types import canonical
+from payctl.errors import Conflict, InvalidInput, Refused
+from payctl.gateways.base import Answer, Outcome
+from payctl.ids import encode
+from payctl.ledger import accounts
+from payctl.ledger.book import Book
+from payctl.ledger.model import Posted
+from payctl.ledger.owners import take_from_owner
+from payctl.money import check_amount_minor, format_money
+from payctl.notifications.outbox import Outbox
+from payctl.payments import postings, store
+from payctl.payments.breaker import Breakers
+from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.model import Operation, RefundState
+from payctl.payments.outcomes import Outcomes
+from payctl.payments.records import Attempt, Payment, Refund
+from payctl.payments.refund_outcomes import announce
+from payctl.payments.requests import check_key, check_reason
+
+#: A refund of an older payment always needs a second person.
+LATE_AFTER = timedelta(days=90)
+#: A refund that could not be sent yet is looked at again after this long.
+QUEUE_CHECK = timedelta(seconds=60)
+SCOPE = "refund"
+
+
+@dataclass(frozen=True, slots=True)
+class RefundResult:
+    """A refund after an act on it, and what it posted."""
+
+    refund: Refund
+    attempts: tuple[Attempt, ...]
+    replayed: bool = False
+    approval_id: UUID | None = None
+    approval_reason: str | None = None
+    journals: tuple[Posted, ...] = ()
+
+
+class Refunds:
+    """Use cases of refunds; each owns its transactions."""
+
+    def __init__(
+        self,
+        db: Database,
+        book: Book,
+        approvals: Approvals,
+        outbox: Outbox,
+        breakers: Breakers,
+        dispatch: Dispatch,
+        outcomes: Outcomes,
+    ) -> None:
+        self._db = db
+        self._book = book
+        self._approvals = approvals
+        self._outbox = outbox
+        self._breakers = breakers
+        self._dispatch = dispatch
+        self._outcomes = outcomes
+
+    def create(
+        self,
+        actor: Actor,
+        payment_id: UUID,
+        *,
+        key: str,
+        reason: str,
+        amount_minor: int | None = None,
+        keep_commission: bool = False,
+    ) -> RefundResult:
+        """Refund a payment, in full when *amount_minor* is ``None``.
+
+        Below the approval threshold it is sent at once; above, it waits for a second person.
+
+        Raises:
+            Conflict: ``refund.too_much``, ``refund.nothing_captured``, ``key.reused``.
+            Refused: ``refund.not_supported``, ``refund.only_full``.
+            InvalidInput, NotFound, Forbidden.
+        """
+        require(actor, "refund.create")
+        reason = check_reason(reason)
+        check_key(key)
+        made = self._db.run(
+            lambda tx: self._create(tx, actor, payment_id, key, reason, amount_minor, keep_commission)
+        )
+        if made.replayed or made.approval_id is not None:
+            return made
+        return self._send_now(actor, made.refund.id, made.replayed)
+
+    def rehearse(
+        self,
+        actor: Actor,
+        payment_id: UUID,
+        *,
+        key: str,
+        reason: str,
+        amount_minor: int | None = None,
+        keep_commission: bool = False,
+    ) -> RefundResult:
+        """The real code of :meth:`create` in a transaction that is rolled back, with the provider's
+        success taken for granted: shows what would be posted and whether approval is needed.
+        """
+        require(actor, "refund.create")
+        reason = check_reason(reason)
+        with self._db.rehearsal() as tx:
+            made = self._create(tx, actor, payment_id, key, reason, amount_minor, keep_commission)
+            if made.replayed:
+                return made
+            journals: list[Posted] = []
+            payment = store.payment(tx, payment_id, lock=True)
+            attempt = self._begin(tx, actor, payment, made.refund, journals)
+            answer = Answer(Outcome.SUCCEEDED, amount_minor=made.refund.amount_minor,
+                            currency=made.refund.currency)  # fmt: skip
+            applied = self._outcomes.apply(
+                tx, attempt.id, answer, source="rehearsal", call="refund", actor=actor
+            )
+            return RefundResult(
+                store.refund(tx, made.refund.id), (applied.attempt,), False, made.approval_id,
+                made.approval_reason, (*journals, *applied.journals),
+            )  # fmt: skip
+
+    def send(self, actor: Actor, refund_id: UUID) -> RefundResult:
+        """Send a refund that was proposed, approved, or is waiting for its gateway. Sending one that
+        is under way or done changes nothing and says where it stands.
+        """
+        require(actor, "refund.send")
+        return self._send_now(actor, refund_id, replayed=False)
+
+    def retry(self, actor: Actor, refund_id: UUID, *, reason: str) -> RefundResult:
+        """Send again a refund that had succeeded and then came back; its money is still set aside.
+
+        Raises:
+            Conflict: ``refund.not_reversed``.
+        """
+        require(actor, "refund.send")
+        reason = check_reason(reason)
+
+        def ready(tx: sa.Connection) -> None:
+            _payment, refund = self._locked(tx, refund_id)
+            if refund.state is not RefundState.REVERSED:
+                raise Conflict(
+                    "refund.not_reversed", id=encode("refund", refund.id), state=str(refund.state)
+                )
+            self._approve(tx, actor, refund, reason)
+
+        self._db.run(ready)
+        return self._send_now(actor, refund_id, replayed=False)
+
+    def approved(self, actor: Actor, refund_id: UUID) -> RefundResult:
+        """Continue after a second person's yes: send it."""
+        return self._send_now(actor, refund_id, replayed=False)
+
+    def rejected(self, actor: Actor, refund_id: UUID, why: str) -> RefundResult:
+        """Continue after a no, or when the approval ran out: the amount is free again."""
+
+        def release(tx: sa.Connection) -> RefundResult:
+            payment, refund = self._locked(tx, refund_id)
+            if refund.state is not RefundState.AWAITING_APPROVAL:
+                return RefundResult(refund, ())
+            moved = store.update_refund(
+                tx, refund, self._db.clock.now(), state=RefundState.REJECTED, failure_code=why
+            )
+            if refund.source == "sale":
+                store.update_payment(
+                    tx, payment, self._db.clock.now(),
+                    refund_reserved_minor=payment.refund_reserved_minor - refund.amount_minor,
+                )  # fmt: skip
+            announce(self._db, self._outbox, tx, moved, actor)
+            return RefundResult(moved, ())
+
+        return self._db.run(release)
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    def _create(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment_id: UUID,
+        key: str,
+        reason: str,
+        amount_minor: int | None,
+        keep_commission: bool,
+    ) -> RefundResult:
+        body = {"payment": str(payment_id), "amount_minor": amount_minor, "keep": keep_commission}
+        digest = hashlib.sha256(canonical(body).encode()).digest()
+        claim = idempotency.claim(self._db, tx, SCOPE, key, digest)
+        if not claim.new and claim.subject_id is not None:
+            return self._view(tx, claim.subject_id, replayed=True)
+        payment = store.payment(tx, payment_id, lock=True)
+        amount = self._amount(payment, amount_minor)
+        now, refund_id = self._db.clock.now(), self._db.ids.new()
+        idempotency.settle(tx, SCOPE, key, "created", refund_id)
+        refund = store.insert_refund(
+            tx,
+            {
+                "id": refund_id,
+                "payment_id": payment.id,
+                "receipt_attempt_id": payment.attempt_id,
+                "gateway_account": payment.gateway_account,
+                "source": "sale",
+                "amount_minor": amount,
+                "currency": payment.currency,
+                "state": RefundState.APPROVED,
+                "reason": reason,
+                "keep_commission": keep_commission,
+                "requested_by": actor.name,
+                "created_at": now,
+                "updated_at": now,
+                "next_check_at": now + QUEUE_CHECK,
+            },
+        )
+        store.update_payment(
+            tx, payment, now, refund_reserved_minor=payment.refund_reserved_minor + amount
+        )
+        return self._ask(tx, actor, payment, refund)
+
+    def _ask(
+        self, tx: sa.Connection, actor: Actor, payment: Payment, refund: Refund
+    ) -> RefundResult:
+        """Record the wish; put it before a second person where the thresholds say so."""
+        late = payment.created_at + LATE_AFTER < self._db.clock.now()
+        kind = "refund_late" if late else "refund"
+        why = self._approvals.needed(tx, kind, refund.amount_minor, refund.currency, actor)
+        if why is None:
+            announce(self._db, self._outbox, tx, refund, actor)
+            return RefundResult(refund, ())
+        approval_id = self._approvals.request(
+            tx,
+            actor,
+            kind=kind,
+            subject_kind="refund",
+            subject_id=refund.id,
+            amount_minor=refund.amount_minor,
+            currency=refund.currency,
+            content=content_of(refund),
+            reason=refund.reason,
+        )
+        refund = store.update_refund(
+            tx, refund, self._db.clock.now(), state=RefundState.AWAITING_APPROVAL,
+            approval_id=approval_id, next_check_at=None,
+        )  # fmt: skip
+        announce(self._db, self._outbox, tx, refund, actor)
+        return RefundResult(refund, (), approval_id=approval_id, approval_reason=why)
+
+    def _amount(self, payment: Payment, amount_minor: int | None) -> int:
+        if not payment.captured_minor or payment.gateway_account is None or payment.attempt_id is None:
+            raise Conflict(
+                "refund.nothing_captured",
+                id=encode("payment", payment.id),
+                status=str(payment.status),
+            )
+        amount = payment.refundable_minor if amount_minor is None else amount_minor
+        if amount_minor is not None:
+            check_amount_minor(amount, payment.currency)
+        if amount <= 0 or amount > payment.refundable_minor:
+            raise Conflict(
+                "refund.too_much",
+                field="amount",
+                id=encode("payment", payment.id),
+                left=format_money(payment.refundable_minor, payment.currency),
+                asked=format_money(amount, payment.currency),
+            )
+        can = self._dispatch.gateway(payment.gateway_account).capabilities.refunds
+        if can == "none":
+            raise Refused("refund.not_supported", gateway=payment.gateway_account)
+        if can == "full" and amount != payment.captured_minor:
+            raise Refused("refund.only_full", gateway=payment.gateway_account)
+        return amount
+
+    # -- sending --------------------------------------------------------------------------------
+
+    def _send_now(self, actor: Actor, refund_id: UUID, replayed: bool) -> RefundResult:
+        journals: list[Posted] = []
+
+        def begin(tx: sa.Connection) -> tuple[Attempt, Target, str] | None:
+            journals.clear()
+            payment, refund = self._locked(tx, refund_id)
+            if not self._ready(tx, refund):
+                return None
+            verdict = self._breakers.decide(tx, refund.gateway_account, "refund")
+            if not verdict.allow:
+                due = verdict.next_probe_at or self._db.clock.now() + QUEUE_CHECK
+                self._queue(tx, refund, due)
+                return None
+            attempt = self._begin(tx, actor, payment, refund, journals)
+            collected = store.attempt(tx, refund.receipt_attempt_id)
+            return attempt, Target(payment, refund=refund, collected=collected), verdict.probe
+
+        begun = self._db.run(begin)
+        if begun is not None:
+            attempt, target, probe = begun
+            applied, _answer = self._dispatch.send(attempt, target, actor=actor, probe=probe)
+            journals.extend(applied.journals)
+        with self._db.read() as tx:
+            seen = self._view(tx, refund_id, replayed=replayed)
+        return RefundResult(
+            seen.refund, seen.attempts, replayed, seen.approval_id, None, tuple(journals)
+        )
+
+    def _ready(self, tx: sa.Connection, refund: Refund) -> bool:
+        if refund.state in (RefundState.PROPOSED, RefundState.APPROVED):
+            return True
+        if refund.state is not RefundState.AWAITING_APPROVAL or refund.approval_id is None:
+            return False
+        return self._approvals.granted(tx, refund.approval_id, content_of(refund))
+
+    def _begin(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment: Payment,
+        refund: Refund,
+        journals: list[Posted],
+    ) -> Attempt:
+        """T2 of a refund: set the money aside in the books and write the attempt, in one commit."""
+        values: dict[str, Any] = {}
+        if refund.reserve_journal_id is None:
+            values = self._reserve(tx, actor, payment, refund, journals)
+            refund = store.refund(tx, refund.id)
+        attempt = self._dispatch.prepare(
+            tx, Target(payment, refund=refund), Operation.REFUND, refund.gateway_account,
+            refund.amount_minor,
+        )  # fmt: skip
+        moved = store.update_refund(
+            tx, refund, self._db.clock.now(), state=RefundState.SENDING,
+            next_check_at=attempt.next_check_at, **values,
+        )  # fmt: skip
+        announce(self._db, self._outbox, tx, moved, actor)
+        return attempt
+
+    def _reserve(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment: Payment,
+        refund: Refund,
+        journals: list[Posted],
+    ) -> dict[str, Any]:
+        account = refund.gateway_account
+        if refund.source == "unapplied" or payment.rate is None:
+            source = accounts.unapplied if refund.source == "unapplied" else accounts.suspense
+            draft = postings.refund_reserved_from(source(account), refund, actor=actor.name)
+            posted = self._book.post(tx, draft)
+            journals.append(posted)
+            return {"reserve_journal_id": posted.journal_id}
+        returned = self._returned(tx, payment, refund)
+        legs = take_from_owner(
+            tx,
+            owner=payment.organiser,
+            currency=refund.currency,
+            amount_minor=returned.owner_minor,
+            pending_minor=payment.pending_minor,
+        )
+        pending_code = accounts.wallet(payment.organiser, "pending")
+        pending = sum(leg.amount_minor for leg in legs if leg.account == pending_code)
+        draft = postings.refund_reserved(payment, refund, returned, legs, actor=actor.name)
+        posted = self._book.post(tx, draft)
+        journals.append(posted)
+        store.update_payment(
+            tx,
+            payment,
+            self._db.clock.now(),
+            pending_minor=payment.pending_minor - pending,
+            commission_returned_minor=payment.commission_returned_minor + returned.commission_minor,
+            vat_returned_minor=payment.vat_returned_minor + returned.vat_minor,
+        )
+        return {
+            "reserve_journal_id": posted.journal_id,
+            "pending_minor": pending,
+            "commission_minor": returned.commission_minor,
+            "vat_minor": returned.vat_minor,
+        }
+
+    def _returned(self, tx: sa.Connection, payment: Payment, refund: Refund) -> Split:
+        """Commission and VAT this refund gives back: the reversal of everything refunded so far less
+        what was reversed already (postings design, rule 6); the owner bears the rest.
+        """
+        rate = rate_from_json(payment.rate or {})
+        if refund.keep_commission:
+            return Split(0, 0, refund.amount_minor, rate.vat_country)
+        before = sum(
+            other.amount_minor
+            for other in store.refunds(tx, payment.id)
+            if other.source == "sale"
+            and not other.keep_commission
+            and other.reserve_journal_id is not None
+            and other.state is not RefundState.FAILED
+        )
+        total = give_back(rate, payment.captured_minor, 0, before + refund.amount_minor)
+        commission = max(0, total.commission_minor - payment.commission_returned_minor)
+        vat = max(0, total.vat_minor - payment.vat_returned_minor)
+        commission = min(commission, refund.amount_minor)
+        vat = min(vat, refund.amount_minor - commission)
+        return Split(commission, vat, refund.amount_minor - commission - vat, rate.vat_country)
+
+    # -- rows -----------------------------------------------------------------------------------
+
+    def _locked(self, tx: sa.Connection, refund_id: UUID) -> tuple[Payment, Refund]:
+        payment = store.payment(tx, store.refund(tx, refund_id).payment_id, lock=True)
+        return payment, store.refund(tx, refund_id)
+
+    def _queue(self, tx: sa.Connection, refund: Refund, due: Any) -> None:
+        store.update_refund(
+            tx, refund, self._db.clock.now(), state=RefundState.APPROVED, next_check_at=due
+        )
+
+    def _approve(self, tx: sa.Connection, actor: Actor, refund: Refund, reason: str) -> None:
+        moved = store.update_refund(
+            tx, refund, self._db.clock.now(), state=RefundState.APPROVED,
+            next_check_at=self._db.clock.now() + QUEUE_CHECK,
+        )  # fmt: skip
+        audit.record(
+            self._db, tx, actor, "refund.retried", "refund", refund.id,
+            {"state": str(moved.state)}, reason,
+        )  # fmt: skip
+
+    def _view(self, tx: sa.Connection, refund_id: UUID, *, replayed: bool) -> RefundResult:
+        refund = store.refund(tx, refund_id)
+        attempts = [a for a in store.attempts(tx, refund.payment_id) if a.refund_id == refund_id]
+        waiting = refund.state is RefundState.AWAITING_APPROVAL
+        return RefundResult(
+            refund, tuple(attempts), replayed, refund.approval_id if waiting else None
+        )
+
+
+def content_of(refund: Refund) -> Mapping[str, Any]:
+    """What a second person approves; any change of it voids the approval."""
+    return {
+        "refund": encode("refund", refund.id),
+        "payment": encode("payment", refund.payment_id),
+        "amount_minor": refund.amount_minor,
+        "currency": refund.currency,
+        "gateway": refund.gateway_account,
+        "keep_commission": refund.keep_commission,
+    }
+
+
+def whole(amount_minor: int | None, full: bool) -> int | None:
+    """``--amount`` or ``--full``: exactly one of the two must be given.
+
+    Raises:
+        InvalidInput: ``refund.amount_or_full``.
+    """
+    if full == (amount_minor is not None):
+        raise InvalidInput("refund.amount_or_full", field="amount")
+    return amount_minor

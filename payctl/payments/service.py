@@ -1,0 +1,457 @@
+"""Taking payments: process, capture, cancel.
+
+One payment's way: claim the key, write payment and first attempt in one commit (T1 and T2), call the
+provider with no transaction open, apply the answer in one commit (T3). After a definite no that
+allows it, T3 also writes the next attempt, so there is never a payment without its next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.db import audit, idempotency
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.db.permissions import require
+from payctl.errors import Conflict
+from payctl.gateways.base import Answer, NextAction, Outcome
+from payctl.ids import encode
+from payctl.ledger.model import Posted
+from payctl.money import check_amount_minor, format_money
+from payctl.notifications.outbox import Outbox
+from payctl.payments import store
+from payctl.payments.breaker import Breakers
+from payctl.payments.dispatch import Dispatch, Target, describe, payment_request
+from payctl.payments.model import (
+    DEADLINE_S,
+    AttemptState,
+    Operation,
+    PaymentStatus,
+    may_supersede,
+)
+from payctl.payments.outcomes import Applied, Outcomes, announce
+from payctl.payments.records import Attempt, Capture, Payment
+from payctl.payments.requests import PaymentInput
+from payctl.payments.routing import Decision, Router, RouteRequest
+
+SCOPE = "payment"
+CAPTURE_SCOPE = "capture"
+#: Different gateways tried for one payment at most.
+MAX_GATEWAYS = 5
+#: How long a caller with a key that is being worked on waits for that work's answer.
+REPLAY_WAIT_S = DEADLINE_S + 5
+_REPLAY_STEP_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentResult:
+    """A payment after an act on it. ``next_action`` may carry a client secret, once, for the caller
+    of that very act; it is nowhere stored.
+    """
+
+    payment: Payment
+    attempts: tuple[Attempt, ...]
+    replayed: bool = False
+    next_action: NextAction | None = None
+    journals: tuple[Posted, ...] = ()
+    captures: tuple[Capture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What processing would do: the route, the request to the provider, and the entries."""
+
+    result: PaymentResult
+    route: Mapping[str, Any]
+    request: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    payment: Payment
+    attempt: Attempt | None
+    probe: str
+    replayed: bool = False
+
+
+class Payments:
+    """Use cases of payments; each owns its transactions."""
+
+    def __init__(
+        self,
+        db: Database,
+        router: Router,
+        breakers: Breakers,
+        dispatch: Dispatch,
+        outcomes: Outcomes,
+        outbox: Outbox,
+    ) -> None:
+        self._db = db
+        self._router = router
+        self._breakers = breakers
+        self._dispatch = dispatch
+        self._outcomes = outcomes
+        self._outbox = outbox
+
+    # -- process --------------------------------------------------------------------------------
+
+    def process(self, actor: Actor, wanted: PaymentInput) -> PaymentResult:
+        """Take a payment. The same key with the same content returns the same payment and calls
+        nobody; while another process works on it, this one waits for that answer.
+
+        Raises:
+            InvalidInput: the field that is wrong; nothing was written.
+            Conflict: ``key.reused``.
+            Forbidden, Unavailable.
+        """
+        require(actor, "payment.process")
+        wanted = wanted.validated()
+        begun = self._db.run(lambda tx: self._begin(tx, actor, wanted))
+        if begun.replayed:
+            return self._replay(begun.payment.id)
+        journals: list[Posted] = []
+        action: NextAction | None = None
+        attempt, payment, probe = begun.attempt, begun.payment, begun.probe
+        while attempt is not None:
+            probes: list[str] = []
+
+            def fail_over(
+                tx: sa.Connection, failed_for: Payment, failed: Attempt, answer: Answer,
+                probes: list[str] = probes,
+            ) -> Attempt | None:  # fmt: skip
+                return self._next_gateway(tx, actor, failed_for, probes)
+
+            applied, answer = self._dispatch.send(
+                attempt, Target(payment), actor=actor, fail_over=fail_over, probe=probe
+            )
+            journals.extend(applied.journals)
+            action, payment, attempt = answer.next_action, applied.payment, applied.next_attempt
+            probe = probes[-1] if probes else ""
+            if attempt is None:
+                attempt, payment, probe = self._leave_behind(actor, applied)
+        return self._result(payment.id, journals=tuple(journals), action=action)
+
+    def rehearse(self, actor: Actor, wanted: PaymentInput) -> Rehearsal:
+        """The real code of :meth:`process` in a transaction that is rolled back, with the provider's
+        success taken for granted.
+        """
+        require(actor, "payment.process")
+        wanted = wanted.validated()
+        with self._db.rehearsal() as tx:
+            begun = self._begin(tx, actor, wanted)
+            if begun.replayed or begun.attempt is None:
+                result = PaymentResult(begun.payment, (), begun.replayed)
+                return Rehearsal(result, begun.payment.route or {}, None)
+            success = Outcome.AUTHORIZED if wanted.manual_capture else Outcome.SUCCEEDED
+            answer = Answer(success, amount_minor=wanted.amount_minor, currency=wanted.currency)
+            applied = self._outcomes.apply(
+                tx, begun.attempt.id, answer, source="rehearsal", call="create", actor=actor
+            )
+            request = describe(payment_request(begun.attempt, Target(begun.payment), DEADLINE_S))
+            result = PaymentResult(applied.payment, (applied.attempt,), journals=applied.journals)
+            return Rehearsal(result, begun.payment.route or {}, request)
+
+    def _begin(self, tx: sa.Connection, actor: Actor, wanted: PaymentInput) -> _Begun:
+        """T1 and T2 in one commit: key, payment, route decision, first attempt."""
+        claim = idempotency.claim(self._db, tx, SCOPE, wanted.key, wanted.fingerprint())
+        if not claim.new and claim.subject_id is not None:
+            return _Begun(store.payment(tx, claim.subject_id), None, "", replayed=True)
+        now, payment_id = self._db.clock.now(), self._db.ids.new()
+        idempotency.settle(tx, SCOPE, wanted.key, "created", payment_id)
+        row = _row(wanted, payment_id, actor)
+        row |= {"created_at": now, "updated_at": now, "next_check_at": now + timedelta(minutes=1)}
+        lines = [{"payment_id": payment_id, "no": n, **asdict(line)} for n, line in
+                 enumerate(wanted.lines, 1)]  # fmt: skip
+        store.insert_payment(tx, row, lines)
+        payment = store.payment(tx, payment_id)
+        decision = self._router.decide(tx, self._route_request(payment, frozenset()))
+        payment = store.update_payment(tx, payment, now, route=decision.as_json())
+        announce(self._db, self._outbox, tx, payment, actor)
+        return self._start(tx, actor, payment, decision)
+
+    def _start(
+        self, tx: sa.Connection, actor: Actor, payment: Payment, decision: Decision
+    ) -> _Begun:
+        now = self._db.clock.now()
+        if decision.chosen is None:
+            payment = store.update_payment(
+                tx, payment, now, status=PaymentStatus.FAILED, failure_code="no_route",
+                next_check_at=None,
+            )  # fmt: skip
+            announce(self._db, self._outbox, tx, payment, actor)
+            return _Begun(payment, None, "")
+        attempt = self._dispatch.prepare(
+            tx, Target(payment), Operation.COLLECT, decision.chosen, payment.amount_minor
+        )
+        payment = store.update_payment(
+            tx, payment, now, status=PaymentStatus.PROCESSING, gateway_account=decision.chosen,
+            attempt_id=attempt.id, next_check_at=attempt.next_check_at,
+        )  # fmt: skip
+        announce(self._db, self._outbox, tx, payment, actor)
+        return _Begun(payment, attempt, decision.probe)
+
+    def _next_gateway(
+        self, tx: sa.Connection, actor: Actor, payment: Payment, probes: list[str]
+    ) -> Attempt | None:
+        """The next gateway after a definite no, or ``None`` when none is left."""
+        tried = {a.gateway_account for a in store.attempts(tx, payment.id, Operation.COLLECT)}
+        if len(tried) >= MAX_GATEWAYS:
+            return None
+        decision = self._router.decide(tx, self._route_request(payment, frozenset(tried)))
+        if decision.chosen is None:
+            return None
+        attempt = self._dispatch.prepare(
+            tx, Target(payment), Operation.COLLECT, decision.chosen, payment.amount_minor
+        )
+        steps = [*(payment.route or {}).get("fail_over", []), decision.as_json()]
+        moved = store.update_payment(
+            tx,
+            payment,
+            self._db.clock.now(),
+            status=PaymentStatus.PROCESSING,
+            gateway_account=decision.chosen,
+            attempt_id=attempt.id,
+            next_check_at=attempt.next_check_at,
+            route={**(payment.route or {}), "fail_over": steps},
+        )
+        data = {"from": sorted(tried), "to": decision.chosen}
+        audit.record(self._db, tx, actor, "payment.failed_over", "payment", moved.id, data)
+        probes.append(decision.probe)
+        return attempt
+
+    def _leave_behind(
+        self, actor: Actor, applied: Applied
+    ) -> tuple[Attempt | None, Payment, str]:
+        """Fail over after an *unknown* outcome, where that is provably harmless: creating moves no
+        money at this gateway and the customer was never shown the means to pay.
+        """
+        attempt, payment = applied.attempt, applied.payment
+        capabilities = self._dispatch.gateway(attempt.gateway_account).capabilities
+        if not may_supersede(capabilities, attempt.state, attempt.exposed_at is not None):
+            return None, payment, ""
+
+        def supersede(tx: sa.Connection) -> tuple[Attempt | None, Payment, str]:
+            fresh = store.payment(tx, payment.id, lock=True)
+            seen = store.attempt(tx, attempt.id)
+            if not may_supersede(capabilities, seen.state, seen.exposed_at is not None):
+                return None, fresh, ""
+            probes: list[str] = []
+            with tx.begin_nested() as savepoint:
+                store.update_attempt(
+                    tx, seen, self._db.clock.now(), state=AttemptState.SUPERSEDED,
+                    next_check_at=None, lease_until=None,
+                )  # fmt: skip
+                following = self._next_gateway(tx, actor, fresh, probes)
+                if following is None:
+                    savepoint.rollback()
+                    return None, fresh, ""
+            return following, store.payment(tx, payment.id), probes[-1]
+
+        return self._db.run(supersede)
+
+    def _replay(self, payment_id: UUID) -> PaymentResult:
+        """The answer of the first submission; waits while that is still being worked on."""
+        deadline = self._db.clock.monotonic() + REPLAY_WAIT_S
+        while True:
+            result = self._result(payment_id, replayed=True)
+            busy = any(
+                a.state is AttemptState.SENDING and a.operation is Operation.COLLECT
+                for a in result.attempts
+            )
+            if not busy or self._db.clock.monotonic() >= deadline:
+                return result
+            self._db.clock.sleep(_REPLAY_STEP_S)
+
+    # -- capture and cancel ---------------------------------------------------------------------
+
+    def capture(
+        self,
+        actor: Actor,
+        payment_id: UUID,
+        *,
+        key: str,
+        amount_minor: int | None = None,
+        final: bool = True,
+    ) -> PaymentResult:
+        """Take (part of) an authorised amount; ``final=False`` keeps the rest for later captures.
+
+        Raises:
+            Conflict: ``payment.not_authorized``, ``capture.too_much``, ``capture.in_progress``.
+        """
+        require(actor, "payment.capture")
+
+        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
+            return self._begin_capture(tx, actor, payment_id, key, amount_minor, final)
+
+        begun = self._db.run(begin)
+        if begun is None:
+            return self._result(payment_id, replayed=True)
+        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
+        return self._result(payment_id, journals=applied.journals)
+
+    def _begin_capture(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment_id: UUID,
+        key: str,
+        amount_minor: int | None,
+        final: bool,
+    ) -> tuple[Attempt, Target] | None:
+        body = {"payment": str(payment_id), "amount_minor": amount_minor, "final": final}
+        claim = idempotency.claim(
+            self._db, tx, CAPTURE_SCOPE, key, idempotency.fingerprint(body)
+        )
+        if not claim.new:
+            return None
+        payment = store.payment(tx, payment_id, lock=True)
+        held = store.live_attempt(tx, payment_id, Operation.COLLECT)
+        if payment.status is not PaymentStatus.AUTHORIZED or held is None:
+            raise Conflict(
+                "payment.not_authorized",
+                id=encode("payment", payment_id),
+                status=str(payment.status),
+            )
+        left = payment.authorized_minor - payment.captured_minor
+        amount = left if amount_minor is None else amount_minor
+        check_amount_minor(amount, payment.currency)
+        if amount > left:
+            raise Conflict(
+                "capture.too_much",
+                field="amount",
+                left=format_money(left, payment.currency),
+                asked=format_money(amount, payment.currency),
+            )
+        for busy in (Operation.CAPTURE, Operation.VOID):
+            if store.live_attempt(tx, payment_id, busy) is not None:
+                raise Conflict("capture.in_progress", id=encode("payment", payment_id))
+        now, capture_id = self._db.clock.now(), self._db.ids.new()
+        idempotency.settle(tx, CAPTURE_SCOPE, key, "created", capture_id)
+        part = store.insert_capture(
+            tx,
+            {
+                "id": capture_id,
+                "payment_id": payment_id,
+                "no": len(store.captures(tx, payment_id)) + 1,
+                "amount_minor": amount,
+                "final": final or amount == left,
+                "state": "open",
+                "captured_before_minor": payment.captured_minor,
+                "created_by": actor.name,
+                "created_at": now,
+                "updated_at": now,
+            },
+        )
+        target = Target(payment, capture=part, collected=held)
+        attempt = self._dispatch.prepare(
+            tx, target, Operation.CAPTURE, held.gateway_account, amount
+        )
+        data = {"amount_minor": amount, "currency": payment.currency, "final": part.final}
+        audit.record(self._db, tx, actor, "payment.capture", "payment", payment_id, data)
+        return attempt, target
+
+    def cancel(self, actor: Actor, payment_id: UUID, *, reason: str) -> PaymentResult:
+        """End a payment without (more) money: release an authorisation, revoke an open one.
+
+        Raises:
+            Conflict: ``payment.not_cancelable`` for one that has ended, ``payment.not_revocable``
+                where the provider cannot take an open payment back.
+        """
+        require(actor, "payment.cancel")
+
+        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
+            payment = store.payment(tx, payment_id, lock=True)
+            if payment.status is PaymentStatus.CANCELED:
+                return None
+            held = store.live_attempt(tx, payment_id, Operation.COLLECT)
+            if payment.status.terminal or held is None:
+                raise Conflict(
+                    "payment.not_cancelable",
+                    id=encode("payment", payment_id),
+                    status=str(payment.status),
+                )
+            self._check_revocable(tx, payment, held)
+            target = Target(payment, collected=held)
+            attempt = self._dispatch.prepare(
+                tx, target, Operation.VOID, held.gateway_account, payment.amount_minor
+            )
+            data = {"status": str(payment.status)}
+            audit.record(
+                self._db, tx, actor, "payment.cancel", "payment", payment_id, data, reason
+            )
+            return attempt, target
+
+        begun = self._db.run(begin)
+        if begun is None:
+            return self._result(payment_id, replayed=True)
+        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
+        return self._result(payment_id, journals=applied.journals)
+
+    def _check_revocable(self, tx: sa.Connection, payment: Payment, held: Attempt) -> None:
+        public = encode("payment", payment.id)
+        for busy in (Operation.CAPTURE, Operation.VOID):
+            if store.live_attempt(tx, payment.id, busy) is not None:
+                raise Conflict("capture.in_progress", id=public)
+        capabilities = self._dispatch.gateway(held.gateway_account).capabilities
+        if held.state is AttemptState.AUTHORIZED and capabilities.manual_capture:
+            return
+        if held.state is AttemptState.SENDING or not capabilities.revocable:
+            raise Conflict(
+                "payment.not_revocable", id=public, status=str(payment.status),
+                gateway=held.gateway_account,
+            )  # fmt: skip
+
+    # -- shared ---------------------------------------------------------------------------------
+
+    def _route_request(self, payment: Payment, tried: frozenset[str]) -> RouteRequest:
+        return RouteRequest(
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
+            at=self._db.clock.now(),
+            country=payment.country,
+            method=payment.method,
+            organiser=payment.organiser,
+            phone=payment.phone,
+            preferred=tuple(payment.preferred),
+            exclude=tried,
+            needs=frozenset({"manual_capture"}) if payment.manual_capture else frozenset(),
+            key=payment.id.hex,
+        )
+
+    def _result(
+        self,
+        payment_id: UUID,
+        *,
+        replayed: bool = False,
+        journals: tuple[Posted, ...] = (),
+        action: NextAction | None = None,
+    ) -> PaymentResult:
+        with self._db.read() as tx:
+            payment = store.payment(tx, payment_id)
+            attempts = tuple(store.attempts(tx, payment_id))
+            parts = tuple(store.captures(tx, payment_id))
+        return PaymentResult(payment, attempts, replayed, action, journals, parts)
+
+
+def _row(wanted: PaymentInput, payment_id: UUID, actor: Actor) -> dict[str, Any]:
+    fields = asdict(replace(wanted, lines=()))
+    for name in ("key", "lines"):
+        fields.pop(name)
+    for name in ("order", "event", "user"):
+        fields[f"{name}_ref"] = fields.pop(name)
+    fields["preferred"] = list(wanted.preferred)
+    fields["metadata"] = dict(wanted.metadata)
+    return {
+        **fields,
+        "id": payment_id,
+        "status": PaymentStatus.CREATED,
+        "needs_review": False,
+        "late": False,
+        "created_by": actor.name,
+    }

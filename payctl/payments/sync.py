@@ -1,0 +1,354 @@
+"""The janitor: looks again at everything whose outcome is open, and listens to hints.
+
+It asks, it never guesses. What it may send again is only the same key to a provider that promises to
+answer it with the first effect (the fence). It is run by hand, by ``jobs/payment_sync.py``, and for
+one object by a webhook.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.cases.service import Cases
+from payctl.db.actor import Actor
+from payctl.db.approvals import Approvals
+from payctl.db.engine import Database
+from payctl.db.permissions import require
+from payctl.gateways.base import Answer, Event, Outcome, Reference
+from payctl.ledger import accounts
+from payctl.ledger.book import Book
+from payctl.ledger.model import Draft, cr, dr
+from payctl.notifications.outbox import Outbox
+from payctl.payments import store
+from payctl.payments import tables as t
+from payctl.payments.breaker import Breakers
+from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.model import (
+    DEADLINE_S,
+    LEASE_MARGIN_S,
+    AttemptState,
+    Operation,
+    PaymentStatus,
+    RefundState,
+)
+from payctl.payments.outcomes import Applied, Outcomes, announce
+from payctl.payments.records import Attempt
+from payctl.payments.refunds import Refunds
+
+#: Rows looked at in one run unless told otherwise.
+DEFAULT_LIMIT = 500
+#: How long an attempt waits when asking is not possible now (breaker of reads open).
+ASK_LATER = timedelta(seconds=60)
+_UNANSWERED = (Outcome.NOT_SENT, Outcome.UNKNOWN, Outcome.REJECTED)
+
+
+@dataclass
+class SyncReport:
+    """What a run found: counts by result, and the payments that changed."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    changed: list[UUID] = field(default_factory=list)
+
+    def add(self, result: str, payment_id: UUID | None = None) -> None:
+        self.counts[result] += 1
+        if payment_id is not None:
+            self.changed.append(payment_id)
+
+
+class Sync:
+    """Resolves open outcomes."""
+
+    def __init__(
+        self,
+        db: Database,
+        book: Book,
+        dispatch: Dispatch,
+        outcomes: Outcomes,
+        refunds: Refunds,
+        approvals: Approvals,
+        breakers: Breakers,
+        cases: Cases,
+        outbox: Outbox,
+    ) -> None:
+        self._db = db
+        self._book = book
+        self._dispatch = dispatch
+        self._outcomes = outcomes
+        self._refunds = refunds
+        self._approvals = approvals
+        self._breakers = breakers
+        self._cases = cases
+        self._outbox = outbox
+
+    def run(
+        self,
+        actor: Actor,
+        *,
+        limit: int = DEFAULT_LIMIT,
+        tick: Callable[[], None] | None = None,
+    ) -> SyncReport:
+        """Look at everything that is due now, oldest first. Several runs share the work: an attempt
+        is looked at by whoever gets its lease. ``tick`` is called after each object.
+        """
+        require(actor, "payment.sync")
+        report, now = SyncReport(), self._db.clock.now()
+        with self._db.transaction() as tx:
+            due = store.due_attempts(tx, now, limit)
+        for attempt_id in due:
+            self._one(actor, attempt_id, report)
+            if tick:
+                tick()
+        self._interrupted(actor, now, limit, report)
+        self._refund_queue(actor, now, limit, report)
+        return report
+
+    def payment(self, actor: Actor, payment_id: UUID) -> SyncReport:
+        """Look at one payment now, whether it is due or not; refunds of it too."""
+        require(actor, "payment.sync")
+        report = SyncReport()
+        with self._db.read() as tx:
+            store.payment(tx, payment_id)
+            found = store.attempts(tx, payment_id)
+        for attempt in found:
+            asks = attempt.state.live or (
+                attempt.operation in (Operation.COLLECT, Operation.REFUND)
+                and attempt.state is not AttemptState.NOT_SENT
+            )
+            if asks:
+                self._one(actor, attempt.id, report, forced=True)
+        return report
+
+    def since(self, actor: Actor, start: datetime) -> SyncReport:
+        """Compare with what the providers list from *start* on: finds what we do not know (a database
+        restored from a backup, a reply and all webhooks lost) and books it to suspense with a case.
+        """
+        require(actor, "payment.sync")
+        report, until = SyncReport(), self._db.clock.now() + timedelta(seconds=1)
+        for account in self._dispatch.accounts():
+            gateway = self._dispatch.gateway(account)
+            if not gateway.capabilities.lists_payments:
+                report.add("not_listable")
+                continue
+            for answer in gateway.list_payments(start, until):
+                if answer.provider_reference is None and answer.our_reference is None:
+                    report.add("list_cut")
+                    break
+                self._listed(actor, account, answer, report)
+        return report
+
+    def apply_event(self, actor: Actor, account: str, event: Event) -> str:
+        """A webhook is a hint: fetch the object it names and apply what the provider says now.
+
+        Returns:
+            ``applied``, ``nothing_new``, ``orphan`` (no attempt of ours) or ``unreachable``.
+        """
+        operations = {"payment": (Operation.COLLECT,), "refund": (Operation.REFUND,)}.get(
+            event.object_kind
+        )
+        if operations is None:
+            return "nothing_new"
+        reference = event.reference
+        with self._db.read() as tx:
+            attempt = store.attempt_by_reference(
+                tx, account, operations, reference.our_reference, reference.provider_reference
+            )
+        if attempt is None:
+            return self._orphan_event(actor, account, event)
+        results = [self._ask(actor, attempt, "webhook")]
+        if attempt.operation is Operation.COLLECT:
+            for follower in self._followers(attempt):
+                results.append(self._ask(actor, follower, "webhook"))
+        for word in ("unreachable", "applied"):
+            if word in results:
+                return word
+        return "nothing_new"
+
+    # -- one attempt ----------------------------------------------------------------------------
+
+    def _one(
+        self, actor: Actor, attempt_id: UUID, report: SyncReport, *, forced: bool = False
+    ) -> None:
+        now = self._db.clock.now()
+        until = now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
+        owner = self._dispatch.owner
+        attempt = self._db.run(lambda tx: store.claim_attempt(tx, attempt_id, owner, now, until))
+        if attempt is None and forced:
+            with self._db.read() as tx:
+                found = store.attempt(tx, attempt_id)
+            attempt = None if found.state.live else found
+        if attempt is None:
+            report.add("held_by_another")
+            return
+        word = self._ask(actor, attempt, "sync")
+        report.add(word, attempt.payment_id if word == "applied" else None)
+
+    def _ask(self, actor: Actor, attempt: Attempt, source: str) -> str:
+        verdict = self._breakers.decide(None, attempt.gateway_account, "read")
+        if not verdict.allow:
+            self._later(attempt, verdict.next_probe_at)
+            return "unreachable"
+        target = self._target(attempt)
+        call, answer = self._dispatch.question(attempt, target)
+        if answer.outcome is Outcome.NOT_FOUND and attempt.state.live:
+            if self._dispatch.may_resend(attempt, target.payment):
+                call, answer = "resend", self._dispatch.resend(attempt, target)
+        applied: Applied = self._db.run(
+            lambda tx: self._outcomes.apply(
+                tx, attempt.id, answer, source=source, call=call, actor=actor, probe=verdict.probe
+            )
+        )
+        if applied.changed:
+            return "applied"
+        return "unreachable" if answer.outcome in _UNANSWERED else "nothing_new"
+
+    def _target(self, attempt: Attempt) -> Target:
+        with self._db.read() as tx:
+            payment = store.payment(tx, attempt.payment_id)
+            refund = store.refund(tx, attempt.refund_id) if attempt.refund_id else None
+            parts = {part.id: part for part in store.captures(tx, payment.id)}
+            held = refund.receipt_attempt_id if refund is not None else payment.attempt_id
+            collected = store.attempt(tx, held) if held is not None else None
+        part = parts.get(attempt.capture_id) if attempt.capture_id else None
+        return Target(payment, part, refund, collected)
+
+    def _followers(self, attempt: Attempt) -> list[Attempt]:
+        """Open captures and cancellations, which a question about the payment answers too."""
+        with self._db.read() as tx:
+            found = store.attempts(tx, attempt.payment_id)
+        wanted = (Operation.CAPTURE, Operation.VOID)
+        return [each for each in found if each.state.live and each.operation in wanted]
+
+    def _later(self, attempt: Attempt, probe_at: datetime | None) -> None:
+        """Asking is no use now; look again when the gateway is probed. Nothing is counted."""
+
+        def move(tx: sa.Connection) -> None:
+            store.payment(tx, attempt.payment_id, lock=True)
+            fresh, now = store.attempt(tx, attempt.id), self._db.clock.now()
+            if fresh.state.live:
+                due = max(probe_at or now, now + ASK_LATER)
+                store.update_attempt(
+                    tx, fresh, now, next_check_at=due, lease_owner=None, lease_until=None
+                )
+
+        self._db.run(move)
+
+    # -- what has no live attempt ---------------------------------------------------------------
+
+    def _interrupted(self, actor: Actor, now: datetime, limit: int, report: SyncReport) -> None:
+        """Payments that were begun and never sent: no attempt is live, so paying again is safe."""
+        with self._db.read() as tx:
+            due = store.due_payments(tx, now, limit)
+        for payment_id in due:
+            self._db.run(lambda tx, each=payment_id: self._end(tx, actor, each))  # type: ignore[misc]
+            report.add("interrupted", payment_id)
+
+    def _end(self, tx: sa.Connection, actor: Actor, payment_id: UUID) -> None:
+        payment = store.payment(tx, payment_id, lock=True)
+        live = [a for a in store.attempts(tx, payment_id) if a.state.live]
+        if payment.status.terminal or live:
+            return
+        ended = store.update_payment(
+            tx, payment, self._db.clock.now(), status=PaymentStatus.FAILED,
+            failure_code="interrupted", next_check_at=None,
+        )  # fmt: skip
+        announce(self._db, self._outbox, tx, ended, actor)
+
+    def _refund_queue(self, actor: Actor, now: datetime, limit: int, report: SyncReport) -> None:
+        """Send refunds that may go; free the amounts of those nobody approved in time."""
+        state = t.refund.c.state
+        with self._db.read() as tx:
+            ready = tx.execute(
+                sa.select(t.refund.c.id)
+                .where(state == RefundState.APPROVED, t.refund.c.next_check_at <= now)
+                .order_by(t.refund.c.next_check_at)
+                .limit(limit)
+            ).scalars().all()
+            waiting = tx.execute(
+                sa.select(t.refund.c.id, t.refund.c.approval_id)
+                .where(state == RefundState.AWAITING_APPROVAL)
+                .limit(limit)
+            ).all()
+        for refund_id in ready:
+            result = self._refunds.send(actor, refund_id)
+            report.add("refund_sent", result.refund.payment_id)
+        for refund_id, approval_id in waiting:
+            decided = self._approvals.get(approval_id).state
+            if decided in ("rejected", "expired"):
+                result = self._refunds.rejected(actor, refund_id, decided)
+                report.add("refund_released", result.refund.payment_id)
+            elif decided == "approved":
+                result = self._refunds.send(actor, refund_id)
+                report.add("refund_sent", result.refund.payment_id)
+
+    # -- strangers ------------------------------------------------------------------------------
+
+    def _listed(self, actor: Actor, account: str, answer: Answer, report: SyncReport) -> None:
+        with self._db.read() as tx:
+            attempt = store.attempt_by_reference(
+                tx, account, (Operation.COLLECT,), answer.our_reference, answer.provider_reference
+            )
+        if attempt is None:
+            report.add("orphan" if self._orphan(actor, account, answer) else "foreign_unpaid")
+            return
+        applied: Applied = self._db.run(
+            lambda tx: self._outcomes.apply(
+                tx, attempt.id, answer, source="list", call="query", actor=actor
+            )
+        )
+        report.add(
+            "applied" if applied.changed else "nothing_new",
+            attempt.payment_id if applied.changed else None,
+        )
+
+    def _orphan_event(self, actor: Actor, account: str, event: Event) -> str:
+        gateway = self._dispatch.gateway(account)
+        if event.object_kind != "payment" or not gateway.capabilities.query_by:
+            return "orphan"
+        answer = gateway.query_payment(event.reference)
+        if answer.outcome in _UNANSWERED:
+            return "unreachable"
+        return "applied" if self._orphan(actor, account, answer, event.reference) else "orphan"
+
+    def _orphan(
+        self, actor: Actor, account: str, answer: Answer, asked: Reference | None = None
+    ) -> bool:
+        """Money at the provider that belongs to no attempt of ours: booked to suspense, with a case."""
+        amount, currency = answer.amount_minor, answer.currency
+        if answer.outcome is not Outcome.SUCCEEDED or not amount or currency is None:
+            return False
+        asked_for = asked.provider_reference or asked.our_reference if asked is not None else None
+        name = answer.provider_reference or answer.our_reference or asked_for
+        draft = Draft(
+            "orphan_receipt",
+            f"orphan:{account}:{name}",
+            (
+                dr(accounts.collect(account), amount, currency),
+                cr(accounts.suspense(account), amount, currency),
+            ),
+            actor.name,
+            meta={"provider_reference": answer.provider_reference, "our_reference": answer.our_reference},
+        )
+
+        def post(tx: sa.Connection) -> None:
+            self._book.post(tx, draft)
+            self._cases.open(
+                tx,
+                kind="orphan",
+                subject_kind="gateway",
+                subject_id=None,
+                gateway=account,
+                amount_minor=amount,
+                currency=currency,
+                detail=dict(draft.meta),
+                dedupe_key=draft.posting_key,
+                actor=actor,
+            )
+
+        self._db.run(post)
+        return True
