@@ -123,6 +123,18 @@ def load(db: Database, tx: sa.Connection) -> RouteState:
     )
 
 
+def setting_of(tx: sa.Connection, account: str, at: datetime) -> Setting:
+    """The setting of one account in force at *at*."""
+    c = gateway_setting.c
+    row = tx.execute(
+        sa.select(c.state, c.until, c.reason, c.actor, c.at)
+        .where(c.account == account)
+        .order_by(c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return RouteState({} if row is None else {account: Setting(*row)}).setting(account, at)
+
+
 def current_rules(tx: sa.Connection) -> tuple[int, tuple[Rule, ...]]:
     """The rules in force and their version; version 0 is an empty list."""
     row = tx.execute(
