@@ -11,11 +11,11 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.db.actor import Actor
-from payctl.db.approvals import Approvals
+from payctl.db.approvals import Approvals, fetch
 from payctl.db.audit import record
 from payctl.db.engine import Database
 from payctl.db.operators import require
-from payctl.errors import ApprovalRequired, InvalidInput, NotFound
+from payctl.errors import ApprovalRequired, Conflict, InvalidInput, NotFound
 from payctl.gateways.base import Gateway
 from payctl.ids import encode
 from payctl.payments import breaker_store as store
@@ -36,6 +36,8 @@ from payctl.payments.requests import check_reason
 T = TypeVar("T")
 
 APPROVAL_KIND = "breaker_force"
+#: The audit's word for opening by force.
+FORCED = "breaker.forced_open"
 #: Forcing a breaker open for longer than this needs a second person (payments design, 7).
 FREE_FORCE = timedelta(hours=1)
 
@@ -154,7 +156,6 @@ class BreakerDesk:
         *,
         reason: str,
         lasting: timedelta | None,
-        approval: UUID | None = None,
         dry_run: bool = False,
     ) -> BreakerView:
         """Open a breaker by force, for a while or (``None``) until it is reset.
@@ -163,38 +164,48 @@ class BreakerDesk:
             Forbidden: ``operator.not_allowed``.
             NotFound: ``gateway.not_found``.
             InvalidInput: ``choice.unknown``, ``reason.missing``, ``breaker.no_time``.
-            ApprovalRequired: ``breaker.approval_required`` above an hour; the request was written.
-            Conflict: ``approval.not_granted``.
+            ApprovalRequired: ``breaker.approval_required`` above an hour; the request was written,
+                and the breaker opens once a second person approves it.
         """
         why = self._allowed(actor, account, op_class, reason)
         if lasting is not None and lasting <= timedelta():
             raise InvalidInput("breaker.no_time", field="for")
-        turn = _Turn(actor, account, op_class, why, "breaker.forced_open")
-
-        def force(before: Breaker, now: datetime) -> Breaker:
-            until = now + lasting if lasting is not None else None
-            return forced_open(before, actor.name, now, until)
+        turn = _Turn(actor, account, op_class, why, FORCED)
 
         def work(tx: sa.Connection) -> BreakerView | UUID:
-            waiting = None if dry_run else self._ask(tx, turn, lasting, approval)
-            return waiting or self._turned(tx, turn, force)
+            waiting = None if dry_run else self._ask(tx, turn, lasting)
+            return waiting or self._turned(tx, turn, _forced(actor.name, lasting))
 
         done = self._run(work, dry_run)
         if isinstance(done, UUID):
             raise ApprovalRequired("breaker.approval_required", id=encode("approval", done))
         return done
 
+    def apply(self, actor: Actor, approval_id: UUID) -> BreakerView:
+        """Open a breaker as approved; its time counts from now.
+
+        Raises:
+            Conflict: ``approval.not_granted``.
+        """
+        with self._db.transaction() as tx:
+            asked = fetch(tx, approval_id)
+            if asked.kind != APPROVAL_KIND:
+                raise Conflict("approval.not_granted", id=str(approval_id))
+            self._approvals.use(tx, actor, approval_id, asked.content)
+            account, op_class = str(asked.content["account"]), str(asked.content["op_class"])
+            seconds = asked.content["seconds"]
+            lasting = timedelta(seconds=int(seconds)) if seconds is not None else None
+            turn = _Turn(actor, account, op_class, asked.reason, FORCED)
+            done = self._turned(tx, turn, _forced(asked.requested_by, lasting))
+        self._breakers.forget()
+        return done
+
     # -- shared -----------------------------------------------------------------------------------
 
-    def _ask(
-        self, tx: sa.Connection, turn: _Turn, lasting: timedelta | None, approval: UUID | None
-    ) -> UUID | None:
+    def _ask(self, tx: sa.Connection, turn: _Turn, lasting: timedelta | None) -> UUID | None:
         """The request that now waits for a second person, or ``None`` when none is needed."""
         seconds = int(lasting.total_seconds()) if lasting is not None else None
         content = {"account": turn.account, "op_class": turn.op_class, "seconds": seconds}
-        if approval is not None:
-            self._approvals.use(tx, turn.actor, approval, content)
-            return None
         if lasting is not None and lasting <= FREE_FORCE:
             return None
         if self._approvals.needed(tx, APPROVAL_KIND, None, None, turn.actor) is None:
@@ -245,6 +256,13 @@ class BreakerDesk:
         if account not in self._gateways:
             known = ", ".join(sorted(self._gateways)) or "-"
             raise NotFound("gateway.not_found", field="gateway", gateway=account[:60], known=known)
+
+
+def _forced(name: str, lasting: timedelta | None) -> Callable[[Breaker, datetime], Breaker]:
+    def force(before: Breaker, now: datetime) -> Breaker:
+        return forced_open(before, name, now, now + lasting if lasting is not None else None)
+
+    return force
 
 
 def _view(

@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.db.actor import Actor
-from payctl.db.approvals import Approvals
+from payctl.db.approvals import Approvals, fetch
 from payctl.db.audit import record
 from payctl.db.engine import Database
 from payctl.db.operators import require
@@ -23,7 +23,7 @@ from payctl.payments.gateway_state import current_rules
 from payctl.payments.gateway_tables import route_rules
 from payctl.payments.requests import check_reason
 from payctl.payments.route_rule_file import MAX_RULES, read_file, read_rules
-from payctl.payments.route_rules import Rule
+from payctl.payments.route_rules import Rule, from_json
 
 APPROVAL_KIND = "routing_change"
 
@@ -81,7 +81,6 @@ class RuleBook:
         path: Path,
         *,
         reason: str,
-        approval: UUID | None = None,
         dry_run: bool = False,
     ) -> RuleSet:
         """Replace the whole list by a file's.
@@ -89,13 +88,11 @@ class RuleBook:
         Raises:
             Forbidden: ``operator.not_allowed``.
             InvalidInput: what is wrong with the file; nothing is loaded.
-            ApprovalRequired: ``route.approval_required``; the request was written, repeat with it.
-            Conflict: ``approval.not_granted``.
+            ApprovalRequired: ``route.approval_required``; the request was written, and the rules
+                hold once a second person approves it.
         """
         rules = read_file(path, self._names())
-        return self._replace(
-            actor, lambda before: rules, reason=reason, approval=approval, dry_run=dry_run
-        )
+        return self._replace(actor, lambda before: rules, reason=reason, dry_run=dry_run)
 
     def add(
         self,
@@ -104,7 +101,6 @@ class RuleBook:
         *,
         reason: str,
         place: int | None = None,
-        approval: UUID | None = None,
         dry_run: bool = False,
     ) -> RuleSet:
         """Add one rule, given with the keys of a rule file, at the end or at *place* (1 is first).
@@ -121,7 +117,7 @@ class RuleBook:
             at = len(before) if place is None else min(max(place - 1, 0), len(before))
             return (*before[:at], rule, *before[at:])
 
-        return self._replace(actor, added, reason=reason, approval=approval, dry_run=dry_run)
+        return self._replace(actor, added, reason=reason, dry_run=dry_run)
 
     def remove(
         self,
@@ -129,7 +125,6 @@ class RuleBook:
         name: str,
         *,
         reason: str,
-        approval: UUID | None = None,
         dry_run: bool = False,
     ) -> RuleSet:
         """Take one rule out.
@@ -144,7 +139,27 @@ class RuleBook:
                 raise NotFound("route.rule_not_found", field="name", rule=name[:80], known=known)
             return after
 
-        return self._replace(actor, without, reason=reason, approval=approval, dry_run=dry_run)
+        return self._replace(actor, without, reason=reason, dry_run=dry_run)
+
+    def apply(self, actor: Actor, approval_id: UUID) -> RuleSet:
+        """Put an approved list into force.
+
+        Raises:
+            Conflict: ``approval.not_granted``, ``route.changed_meanwhile`` when another list came
+                into force since it was asked for.
+        """
+        with self._db.transaction() as tx:
+            asked = fetch(tx, approval_id)
+            if asked.kind != APPROVAL_KIND:
+                raise Conflict("approval.not_granted", id=str(approval_id))
+            self._approvals.use(tx, actor, approval_id, asked.content)
+            before = self._current(tx)
+            if before.version != asked.content["replaces"]:
+                raise Conflict("route.changed_meanwhile", version=before.version)
+            rules = tuple(from_json(each) for each in asked.content["rules"])
+            new = self._write(tx, actor, before, rules, asked.reason)
+        self._changed()
+        return new
 
     # -- the change itself ------------------------------------------------------------------------
 
@@ -154,7 +169,6 @@ class RuleBook:
         change: Callable[[tuple[Rule, ...]], tuple[Rule, ...]],
         *,
         reason: str,
-        approval: UUID | None,
         dry_run: bool,
     ) -> RuleSet:
         require(actor, "routing.manage")
@@ -163,7 +177,7 @@ class RuleBook:
         def work(tx: sa.Connection) -> RuleSet | UUID:
             before = self._current(tx)
             rules = change(before.rules)
-            waiting = self._ask(tx, actor, before, rules, why, approval)
+            waiting = self._ask(tx, actor, before, rules, why)
             return waiting or self._write(tx, actor, before, rules, why)
 
         if dry_run:
@@ -183,17 +197,12 @@ class RuleBook:
         before: RuleSet,
         rules: Sequence[Rule],
         reason: str,
-        approval: UUID | None,
     ) -> UUID | None:
-        """The request that now waits for a second person, or ``None`` when the change may be made.
+        """The request that now waits for a second person, or ``None`` when none is needed.
 
-        The content names the version it replaces: an approval is void once another change came
-        first.
+        The content names the version it replaces: it is void once another change came first.
         """
         content = {"replaces": before.version, "rules": [rule.as_json() for rule in rules]}
-        if approval is not None:
-            self._approvals.use(tx, actor, approval, content)
-            return None
         if self._approvals.needed(tx, APPROVAL_KIND, None, None, actor) is None:
             return None
         return self._approvals.request(
