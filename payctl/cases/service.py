@@ -28,7 +28,7 @@ from payctl.db.actor import Actor
 from payctl.db.approvals import Approvals, content_hash, fetch
 from payctl.db.audit import record
 from payctl.db.engine import Database
-from payctl.db.operators import require
+from payctl.db.permissions import require
 from payctl.db.tables import operator
 from payctl.errors import ApprovalRequired, Conflict, InvalidInput, NotFound
 from payctl.ids import encode
@@ -172,9 +172,7 @@ class Cases:
 
     # -- working --------------------------------------------------------------------------------
 
-    def assign(
-        self, actor: Actor, case_id: UUID, to: str | None, *, rehearse: bool = False
-    ) -> Case:
+    def assign(self, actor: Actor, case_id: UUID, to: str | None, *, dry_run: bool = False) -> Case:
         """Give a case to the operator named *to*, or back to everyone (``None``).
 
         Raises:
@@ -182,7 +180,7 @@ class Cases:
                 ``operator.not_found``. Conflict: ``case.already_resolved``.
         """
         require(actor, "case.work")
-        with self._db.rehearsal() if rehearse else self._db.transaction() as tx:
+        with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             before = store.get(tx, case_id)
             if to is not None:
                 _check_operator(tx, to)
@@ -202,14 +200,14 @@ class Cases:
         resolution: str,
         evidence: str,
         *,
-        rehearse: bool = False,
+        dry_run: bool = False,
     ) -> Case:
         """Decide a case on evidence, and do what the decision means, in one commit.
 
         Args:
             resolution: one of :meth:`resolutions`.
             evidence: what the decision rests on: a provider's reference, a ticket, a sentence.
-            rehearse: run everything and roll it back.
+            dry_run: run everything and roll it back.
 
         Raises:
             Forbidden: ``operator.not_allowed``.
@@ -221,7 +219,7 @@ class Cases:
         require(actor, "case.resolve")
         text = checked_evidence(evidence)
         waiting: UUID | None = None
-        with self._db.rehearsal() if rehearse else self._db.transaction() as tx:
+        with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             case = self._resolvable(tx, case_id, resolution)
             content = content_of(case, resolution, text)
             if self._needs_approval(tx, actor, case, resolution, content):

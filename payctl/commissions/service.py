@@ -20,7 +20,7 @@ from payctl.countries import COUNTRIES
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
-from payctl.db.operators import require
+from payctl.db.permissions import require
 from payctl.errors import Conflict, InvalidInput, NotConfigured
 from payctl.money import MAX_AMOUNT_MINOR, PPM, exponent
 
@@ -145,7 +145,7 @@ class Commissions:
         maximum_minor: int | None = None,
         valid_from: datetime | None = None,
         withdrawn: bool = False,
-        rehearse: bool = False,
+        dry_run: bool = False,
     ) -> Rate:
         """Add the row that counts for *scope* from *valid_from* (now) on.
 
@@ -154,7 +154,7 @@ class Commissions:
             minimum_minor, maximum_minor: bounds of the commission without VAT, in minor units of
                 the scope's currency.
             withdrawn: end the scope; from then on the next wider one counts.
-            rehearse: check and roll back.
+            dry_run: check and roll back.
 
         Raises:
             Forbidden: ``operator.not_allowed``.
@@ -177,7 +177,7 @@ class Commissions:
             self._db.ids.new(), scope, moment, rate_ppm, vat_country, vat_ppm, minimum_minor,
             maximum_minor, withdrawn, actor.name, reason,
         )  # fmt: skip
-        with self._db.rehearsal() if rehearse else self._db.transaction() as tx:
+        with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             self._insert(tx, actor, rate)
         return rate
 
@@ -230,7 +230,7 @@ class Commissions:
             return [RoleRow(**row) for row in tx.execute(query).mappings()]
 
     def set_role(
-        self, actor: Actor, sale_type: str, role: str, reason: str, *, rehearse: bool = False
+        self, actor: Actor, sale_type: str, role: str, reason: str, *, dry_run: bool = False
     ) -> RoleRow:
         """Let the platform sell *sale_type* as *role* (``agent`` or ``principal``) from now on.
 
@@ -246,7 +246,7 @@ class Commissions:
             raise InvalidInput("commission.unknown_role", field="role", role=role[:40])
         now = self._db.clock.now()
         row = RoleRow(sale_type, role, now, actor.name, reason)
-        with self._db.rehearsal() if rehearse else self._db.transaction() as tx:
+        with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             new = self._db.ids.new()
             try:
                 tx.execute(

@@ -19,7 +19,7 @@ from payctl.countries import COUNTRIES
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
-from payctl.db.operators import require
+from payctl.db.permissions import require
 from payctl.errors import InvalidInput, NotFound
 from payctl.parties.tables import KINDS, STATUSES, party
 

@@ -1,0 +1,124 @@
+"""SQL of the inbox: statements in, dataclasses out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from payctl.errors import NotFound
+from payctl.ids import encode
+from payctl.webhooks.model import Stored
+from payctl.webhooks.tables import webhook_event
+
+_c = webhook_event.c
+
+
+def insert(tx: sa.Connection, values: Mapping[str, Any], *, is_sqlite: bool) -> bool:
+    """Store an event unless it is there already; says whether it did."""
+    statement = (sqlite if is_sqlite else postgresql).insert(webhook_event).values(dict(values))
+    statement = statement.on_conflict_do_nothing(index_elements=["account", "dedupe"])
+    return tx.execute(statement.returning(_c.id)).first() is not None
+
+
+def id_of(tx: sa.Connection, account: str, dedupe: str) -> UUID:
+    """The id of the event that is there already."""
+    found: UUID = tx.execute(
+        sa.select(_c.id).where(_c.account == account, _c.dedupe == dedupe)
+    ).scalar_one()
+    return found
+
+
+def get(tx: sa.Connection, event_id: UUID) -> Stored:
+    """One event.
+
+    Raises:
+        NotFound: ``webhook.not_found``.
+    """
+    row = tx.execute(sa.select(webhook_event).where(_c.id == event_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("webhook.not_found", field="id", id=encode("event", event_id))
+    return Stored(**row)
+
+
+def claim(
+    tx: sa.Connection, worker: UUID, now: datetime, until: datetime, only: UUID | None
+) -> Stored | None:
+    """Take one due event for *worker* until *until*: the one that has been due longest, or *only*.
+
+    On PostgreSQL rows that another worker is just taking are skipped, not waited for; SQLite has
+    one writer at a time.
+    """
+    due = sa.select(_c.id).where(_c.next_try_at.is_not(None))
+    # An operator who asks for one event does not wait for its time, but does for another worker.
+    free = sa.or_(_c.next_try_at <= now, _c.worker.is_(None))
+    due = due.where(_c.id == only, free) if only is not None else due.where(_c.next_try_at <= now)
+    due = due.order_by(_c.next_try_at, _c.id).limit(1).with_for_update(skip_locked=True)
+    row = (
+        tx.execute(
+            sa.update(webhook_event)
+            .where(_c.id == due.scalar_subquery())
+            .values(worker=worker, next_try_at=until)
+            .returning(*_c)
+        )
+        .mappings()
+        .one_or_none()
+    )
+    return Stored(**row) if row is not None else None
+
+
+def settle(tx: sa.Connection, stored: Stored, values: Mapping[str, Any]) -> bool:
+    """Write what a try ended in, if this worker still holds the event."""
+    done = tx.execute(
+        sa.update(webhook_event)
+        .where(_c.id == stored.id, _c.worker == stored.worker, _c.settled_at.is_(None))
+        .values(**values, worker=None)
+    )
+    return done.rowcount == 1
+
+
+def revive(tx: sa.Connection, event_id: UUID, from_states: Sequence[str], **values: Any) -> bool:
+    """Change an event that is in one of *from_states*."""
+    done = tx.execute(
+        sa.update(webhook_event).where(_c.id == event_id, _c.state.in_(from_states)).values(values)
+    )
+    return done.rowcount == 1
+
+
+def listing(
+    tx: sa.Connection,
+    *,
+    states: Sequence[str] | None,
+    account: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    after: UUID | None,
+    limit: int,
+) -> Sequence[Stored]:
+    """Events, newest first."""
+    query = sa.select(webhook_event).order_by(_c.id.desc()).limit(limit)
+    if states is not None:
+        query = query.where(_c.state.in_(states))
+    if account is not None:
+        query = query.where(_c.account == account)
+    if since is not None:
+        query = query.where(_c.received_at >= since)
+    if until is not None:
+        query = query.where(_c.received_at < until)
+    if after is not None:
+        query = query.where(_c.id < after)
+    return [Stored(**row) for row in tx.execute(query).mappings()]
+
+
+def counts(tx: sa.Connection) -> dict[str, int]:
+    """How many events are in each state that still wants something."""
+    rows = tx.execute(
+        sa.select(_c.state, sa.func.count())
+        .where(_c.state.in_(("received", "waiting", "dead", "orphan")))
+        .group_by(_c.state)
+    )
+    return {state: int(count) for state, count in rows}
