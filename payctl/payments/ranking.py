@@ -23,6 +23,8 @@ from payctl.payments.route_rules import Rule
 LAGGING_PPM = 100_000
 #: Below this many ended payments in the window a success rate says nothing.
 MIN_SAMPLES = 50
+#: Of an account whose configuration names none; 1 comes before 2.
+DEFAULT_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,10 @@ class RouteRequest:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Everything known of one gateway at the time of the decision."""
+    """Everything known of one gateway at the time of the decision.
+
+    ``priority`` and ``switched_off`` (``enabled = false``) come from the configuration.
+    """
 
     account: str
     name: str
@@ -62,6 +67,8 @@ class Candidate:
     fee: FeeRate | None = None
     success: Success | None = None
     verdict: Verdict = field(default_factory=lambda: Verdict(True))
+    priority: int = DEFAULT_PRIORITY
+    switched_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ class Ranked:
     samples: int = 0
     preferred: int | None = None
     rule: str | None = None
+    priority: int = DEFAULT_PRIORITY
     lagging: bool = False
     probe: bool = False
 
@@ -95,7 +103,8 @@ class Ranked:
             return out | {"dropped": reasons}
         out |= {"fee_minor": self.fee_minor, "success_ppm": self.success_ppm}
         out |= {"samples": self.samples, "preferred": self.preferred, "rule": self.rule}
-        return out | {"lagging": self.lagging, "probe": self.probe}
+        out |= {"priority": self.priority, "lagging": self.lagging}
+        return out | {"probe": self.probe}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +148,9 @@ def rank(
 ) -> Decision:
     """Drop who cannot or may not take the payment and order the rest.
 
-    Order: the caller's preference, the rules' preference, success far below the best, the fee for
-    this amount (unknown fees last), the success rate, and for equals a hash that spreads payments.
+    Order: the caller's preference, the rules' preference, the configured priority, success far
+    below the best, the fee for this amount (unknown fees last), the success rate, and for equals a
+    hash that spreads payments.
     *live* drops gateways of the other mode; ``None`` does not look.
     """
     matching = [rule for rule in rules if rule.matches(request)]
@@ -183,6 +193,8 @@ def _against(
     out: list[Dropped] = []
     if candidate.account in request.exclude:
         out.append(Dropped("already_tried"))
+    if candidate.switched_off:
+        out.append(Dropped("switched_off"))
     out += _by_rules(candidate, rules)
     if candidate.setting.state != "enabled":
         out.append(Dropped(candidate.setting.state, candidate.setting.as_params()))
@@ -265,7 +277,7 @@ def held_back(verdict: Verdict) -> Dropped:
 
 def _order(
     request: RouteRequest, candidate: Candidate, rules: Sequence[Rule], best_ppm: int
-) -> tuple[int, int, bool, bool, int, int, bytes]:
+) -> tuple[int, int, int, bool, bool, int, int, bytes]:
     wish = _named(candidate, request.preferred)
     by_rule = _preference(candidate, rules)
     fee = estimate_fee(candidate.fee, request.amount_minor)
@@ -274,6 +286,7 @@ def _order(
     return (
         len(request.preferred) if wish is None else wish,
         PPM if by_rule is None else by_rule[0],
+        candidate.priority,
         _lagging(candidate, best_ppm),
         fee is None,
         fee or 0,
@@ -296,6 +309,7 @@ def _placed(
         samples=success.samples if success is not None else 0,
         preferred=_named(candidate, request.preferred),
         rule=None if by_rule is None else by_rule[1],
+        priority=candidate.priority,
         lagging=_lagging(candidate, best_ppm),
         probe=candidate.verdict.unclaimed,
     )

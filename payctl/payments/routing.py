@@ -6,7 +6,7 @@ is known of each gateway and claims the breaker's probe where one is due.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from payctl.gateways.base import Gateway
 from payctl.payments.breaker import CACHE_S, Breakers
 from payctl.payments.gateway_state import RouteState, load
 from payctl.payments.ranking import (
+    DEFAULT_PRIORITY,
     Candidate,
     Decision,
     Dropped,
@@ -37,6 +38,9 @@ class Router:
     Args:
         live: whether the book is a live one; gateways of the other mode are dropped. ``None``
             does not look.
+        priorities: configured order of accounts, 1 before 2.
+        switched_off: accounts that are configured with ``enabled = false``: they take no new
+            payment, and are still asked about the ones they have.
     """
 
     def __init__(
@@ -46,11 +50,15 @@ class Router:
         breakers: Breakers,
         *,
         live: bool | None = None,
+        priorities: Mapping[str, int] | None = None,
+        switched_off: Collection[str] = (),
     ) -> None:
         self._db = db
         self._gateways = gateways
         self._breakers = breakers
         self._live = live
+        self._priorities = dict(priorities or {})
+        self._switched_off = frozenset(switched_off)
         self._cache: tuple[RouteState, float] | None = None
 
     def decide(self, tx: sa.Connection | None, request: RouteRequest) -> Decision:
@@ -104,6 +112,8 @@ class Router:
             fee=state.fee(account, request.currency, request.method),
             success=state.success.get(account),
             verdict=self._breakers.peek(tx, account, "collect"),
+            priority=self._priorities.get(account, DEFAULT_PRIORITY),
+            switched_off=account in self._switched_off,
         )
 
     def _state(self, tx: sa.Connection | None) -> RouteState:
