@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from payctl.db.engine import Database
 
 if TYPE_CHECKING:
+    from payctl.cases.service import Cases
+    from payctl.commissions.service import Commissions
     from payctl.config import Config
     from payctl.db.actor import Actor
     from payctl.db.approvals import Approval, Approvals
@@ -22,6 +24,16 @@ if TYPE_CHECKING:
     from payctl.db.operators import Operators
     from payctl.db.threshold_changes import Thresholds
     from payctl.gateways.base import Gateway
+    from payctl.ledger.book import Book
+    from payctl.notifications.outbox import Outbox
+    from payctl.payments.breaker import Breakers
+    from payctl.payments.dispatch import Dispatch
+    from payctl.payments.outcomes import Outcomes
+    from payctl.payments.refund_outcomes import RefundOutcomes
+    from payctl.payments.refunds import Refunds, RefundResult
+    from payctl.payments.routing import Router
+    from payctl.payments.service import Payments
+    from payctl.payments.sync import Sync
 
 
 class App:
@@ -83,6 +95,112 @@ class App:
             if section.type in installed or not section.former
         }
 
+    # -- money ------------------------------------------------------------------------------------
+
+    @cached_property
+    def book(self) -> Book:
+        from zoneinfo import ZoneInfo
+
+        from payctl.ledger.book import Book
+
+        return Book(self.db, ZoneInfo(self.config.timezone))
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        from payctl.ledger.book import Book
+    from payctl.notifications.outbox import Outbox
+
+        return Outbox(self.db)
+
+    @cached_property
+    def cases(self) -> Cases:
+        from payctl.cases.service import Cases
+        from payctl.payments.case_resolvers import CaseResolvers
+
+        cases = Cases(self.db, self.outbox, self.approvals)
+        outcomes = self._outcomes(cases)
+        resolvers = CaseResolvers(
+            self.db, self.book, self.commissions, outcomes, self._refund_outcomes(cases)
+        )
+        cases.resolvers |= resolvers.all()
+        return cases
+
+    @cached_property
+    def commissions(self) -> Commissions:
+        from payctl.commissions.service import Commissions
+
+        return Commissions(self.db)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        from payctl.payments.breaker import Breakers
+
+        return Breakers(self.db)
+
+    @cached_property
+    def router(self) -> Router:
+        from payctl.payments.routing import Router
+
+        return Router(self.db, self.gateways, self.breakers, live=self.config.live)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        return self._outcomes(self.cases)
+
+    @cached_property
+    def dispatch(self) -> Dispatch:
+        from payctl.payments.dispatch import Dispatch
+        from payctl.payments.retry import Retries
+
+        return Dispatch(
+            self.db, self.gateways, self.outcomes, self.breakers, Retries(self.db)
+        )
+
+    @cached_property
+    def payments(self) -> Payments:
+        from payctl.payments.service import Payments
+
+        return Payments(
+            self.db, self.router, self.breakers, self.dispatch, self.outcomes, self.outbox
+        )
+
+    @cached_property
+    def refunds(self) -> Refunds:
+        from payctl.payments.refunds import Refunds
+
+        return Refunds(
+            self.db, self.book, self.approvals, self.outbox, self.breakers, self.dispatch,
+            self.outcomes,
+        )  # fmt: skip
+
+    @cached_property
+    def sync(self) -> Sync:
+        from payctl.payments.sync import Sync
+
+        return Sync(
+            self.db, self.book, self.dispatch, self.outcomes, self.refunds, self.approvals,
+            self.breakers, self.cases, self.outbox,
+        )  # fmt: skip
+
+    def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
+        from payctl.payments.refund_outcomes import RefundOutcomes
+
+        return RefundOutcomes(self.db, self.book, cases, self.outbox)
+
+    def _outcomes(self, cases: Cases) -> Outcomes:
+        from payctl.payments.outcomes import Outcomes
+        from payctl.payments.receipts import Receipts
+
+        return Outcomes(
+            self.db,
+            self.gateways,
+            Receipts(self.db, self.book, self.commissions, cases),
+            self._refund_outcomes(cases),
+            cases,
+            self.outbox,
+            self.breakers,
+        )
+
     # -- people, approvals, audit, jobs -----------------------------------------------------------
 
     @cached_property
@@ -130,4 +248,11 @@ class App:
         """
         return {
             "threshold_change": lambda actor, asked: self.thresholds.apply(actor, asked.id),
+            "case_resolve": lambda actor, asked: self.cases.resolve_approved(actor, asked.id),
+            "refund": self._send_refund,
+            "refund_late": self._send_refund,
         }
+
+    def _send_refund(self, actor: Actor, asked: Approval) -> RefundResult | None:
+        """An approved refund is sent in the name of who approved it."""
+        return self.refunds.approved(actor, asked.subject_id) if asked.subject_id else None
