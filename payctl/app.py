@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from payctl.payments.dispatch import Dispatch
     from payctl.payments.outcomes import Outcomes
     from payctl.payments.refund_outcomes import RefundOutcomes
-    from payctl.payments.refunds import Refunds, RefundResult
+    from payctl.payments.refunds import RefundResult, Refunds
     from payctl.payments.routing import Router
     from payctl.payments.service import Payments
     from payctl.payments.sync import Sync
@@ -107,8 +107,7 @@ class App:
 
     @cached_property
     def outbox(self) -> Outbox:
-        from payctl.ledger.book import Book
-    from payctl.notifications.outbox import Outbox
+        from payctl.notifications.outbox import Outbox
 
         return Outbox(self.db)
 
@@ -152,9 +151,7 @@ class App:
         from payctl.payments.dispatch import Dispatch
         from payctl.payments.retry import Retries
 
-        return Dispatch(
-            self.db, self.gateways, self.outcomes, self.breakers, Retries(self.db)
-        )
+        return Dispatch(self.db, self.gateways, self.outcomes, self.breakers, Retries(self.db))
 
     @cached_property
     def payments(self) -> Payments:
