@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from payctl.ledger.book import Book
     from payctl.notifications.outbox import Outbox
     from payctl.payments.breaker import Breakers
+    from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.dispatch import Dispatch
+    from payctl.payments.gateway_settings import GatewaySettings
     from payctl.payments.outcomes import Outcomes
     from payctl.payments.refund_outcomes import RefundOutcomes
     from payctl.payments.refunds import RefundResult, Refunds
     from payctl.payments.routing import Router
+    from payctl.payments.rule_book import RuleBook
     from payctl.payments.service import Payments
     from payctl.payments.sync import Sync
 
@@ -138,9 +141,37 @@ class App:
 
     @cached_property
     def router(self) -> Router:
-        from payctl.payments.routing import Router
+        from payctl.payments.routing import Router, read_order
 
-        return Router(self.db, self.gateways, self.breakers, live=self.config.live)
+        priorities, off = read_order(
+            {account: section.settings for account, section in self.config.gateways.items()}
+        )
+        return Router(
+            self.db,
+            self.gateways,
+            self.breakers,
+            live=self.config.live,
+            priorities=priorities,
+            switched_off=off,
+        )
+
+    @cached_property
+    def gateway_settings(self) -> GatewaySettings:
+        from payctl.payments.gateway_settings import GatewaySettings
+
+        return GatewaySettings(self.db, self.gateways, lambda: self.router.forget())
+
+    @cached_property
+    def rule_book(self) -> RuleBook:
+        from payctl.payments.rule_book import RuleBook
+
+        return RuleBook(self.db, self.gateways, self.approvals, lambda: self.router.forget())
+
+    @cached_property
+    def breaker_desk(self) -> BreakerDesk:
+        from payctl.payments.breaker_desk import BreakerDesk
+
+        return BreakerDesk(self.db, self.gateways, self.breakers, self.approvals)
 
     @cached_property
     def outcomes(self) -> Outcomes:
@@ -246,6 +277,8 @@ class App:
         return {
             "threshold_change": lambda actor, asked: self.thresholds.apply(actor, asked.id),
             "case_resolve": lambda actor, asked: self.cases.resolve_approved(actor, asked.id),
+            "routing_change": lambda actor, asked: self.rule_book.apply(actor, asked.id),
+            "breaker_force": lambda actor, asked: self.breaker_desk.apply(actor, asked.id),
             "refund": self._send_refund,
             "refund_late": self._send_refund,
         }

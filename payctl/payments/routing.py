@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from payctl.db.engine import Database
+from payctl.errors import NotConfigured
 from payctl.gateways.base import Gateway
 from payctl.payments.breaker import CACHE_S, Breakers
 from payctl.payments.gateway_state import RouteState, load
@@ -26,7 +28,9 @@ from payctl.payments.ranking import (
     rank,
 )
 
-__all__ = ["Candidate", "Decision", "Dropped", "Ranked", "RouteRequest", "Router", "rank"]
+__all__ = [
+    "Candidate", "Decision", "Dropped", "Ranked", "RouteRequest", "Router", "rank", "read_order",
+]  # fmt: skip
 
 
 class Router:
@@ -127,6 +131,33 @@ class Router:
                 state = load(self._db, reading)
         self._cache = (state, at)
         return state
+
+
+def read_order(
+    sections: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, int], frozenset[str]]:
+    """Priorities and switched-off accounts from the accounts' sections of the configuration.
+
+    Raises:
+        NotConfigured: ``gateway.bad_setting`` for a value of the wrong kind.
+    """
+    priorities: dict[str, int] = {}
+    off: set[str] = set()
+    for account, settings in sections.items():
+        priority = settings.get("priority", DEFAULT_PRIORITY)
+        enabled = settings.get("enabled", True)
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise _bad(account, "priority", "INTEGER")
+        if not isinstance(enabled, bool):
+            raise _bad(account, "enabled", "true | false")
+        priorities[account] = priority
+        if not enabled:
+            off.add(account)
+    return priorities, frozenset(off)
+
+
+def _bad(account: str, field: str, wanted: str) -> NotConfigured:
+    return NotConfigured("gateway.bad_setting", field=field, account=account, wanted=wanted)
 
 
 def _settled(
