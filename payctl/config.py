@@ -10,6 +10,7 @@ A secret stands here only as a reference (see :mod:`payctl.secret`) and is resol
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from payctl import secret
-from payctl.config_layers import DEFAULT_PROFILE, FILE_NAME, Found, Layer, Origin, stack
+from payctl.config_layers import DEFAULT_PROFILE, FILE_NAME, Found, Layer, Origin
+from payctl.config_sources import stack
 from payctl.errors import NotConfigured, PayctlError
 from payctl.settings import BY_KEY, CONFIRM_ABOVE, CONFIRM_ABOVE_OTHERS, is_secret
 
@@ -237,7 +239,7 @@ class Config:
             return self._redacted(str(value))
         if key == "database.url":
             return _without_password(str(value))
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
     def _redacted(self, value: str) -> str:
         if not secret.is_reference(value):
@@ -269,7 +271,7 @@ def load(
         strict: raise the first problem; otherwise collect all in ``problems``.
 
     Raises:
-        PayctlError: the ``config.*`` codes of :mod:`payctl.settings` and ``config_layers``.
+        PayctlError: the ``config.*`` codes of :mod:`payctl.settings` and ``config_sources``.
     """
     layers = stack(environ, profile, path, flags or {}, folder or Path.cwd())
     values = merged(layers.layers)

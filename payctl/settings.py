@@ -7,10 +7,12 @@ cannot exist in one of them and not in the others.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import urlsplit
 
 from payctl.errors import InvalidInput, NotConfigured, PayctlError
 from payctl.secret import is_reference
@@ -115,6 +117,20 @@ def is_secret(key: str) -> bool:
         return known.kind == "secret"
     last = key.rsplit(".", 1)[-1]
     return bool(_SECRET_KEY.search(last)) and not last.startswith(("public", "idempotency"))
+
+
+def has_password(url: str) -> bool:
+    """Whether a database URL carries a password in clear."""
+    return bool(not is_reference(url) and urlsplit(url).password)
+
+
+def from_text(raw: Any) -> Any:
+    """A free setting given as text, as the TOML value it is written like (else the text)."""
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+    return value if isinstance(value, (bool, int, str, list, dict)) else raw
 
 
 def is_known(key: str) -> bool:

@@ -18,8 +18,8 @@ class Column:
 
     Args:
         key: key in the object; ``route.gateway`` looks inside a nested one.
-        kind: ``text``, ``id``, ``money``, ``rate`` (parts per million), ``time``, ``number`` or
-            ``state``.
+        kind: ``text``, ``long`` (wrapped instead of cut), ``id``, ``money``, ``rate`` (parts per
+            million), ``time``, ``number`` or ``state``.
         label: heading; default: the key, translated.
         currency: for money, the key beside it that holds the currency code.
         rank: when a table is too wide, columns of the highest rank are left out first; 0 never is.

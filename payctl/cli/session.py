@@ -152,7 +152,8 @@ class Session:
         from payctl.config import load
 
         path = Path(self.flags.config) if self.flags.config else None
-        return load(environ=self.environ, profile=self.flags.profile, path=path)
+        flags = {"language": self.flags.lang} if self.flags.lang else {}
+        return load(environ=self.environ, profile=self.flags.profile, path=path, flags=flags)
 
     @property
     def profile(self) -> str:

@@ -48,14 +48,14 @@ def show(strips: Sequence[Strip], *, colored: bool) -> list[str]:
     width = _width()
     kept = fitted(strips, width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for strip in kept:
-        whole = strip.kind in _WHOLE
+    for strip, size in zip(kept, widths(kept, width), strict=True):
+        long = strip.kind == "long"
         table.add_column(
             strip.heading,
             justify="right" if strip.kind in _RIGHT else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=strip.natural if whole else strip.least,
+            no_wrap=not long,
+            overflow="fold" if long else "ellipsis",
+            width=size,
         )
     for row in zip(*(strip.cells for strip in kept), strict=True):
         table.add_row(
@@ -85,6 +85,17 @@ def fitted(strips: Sequence[Strip], width: int) -> list[Strip]:
         worst = max(strip.rank for strip in droppable)
         kept.remove([strip for strip in droppable if strip.rank == worst][-1])
     return kept
+
+
+def widths(strips: Sequence[Strip], width: int) -> list[int]:
+    """What each column gets: its least, then the room that is left, from the left."""
+    sizes = [strip.least for strip in strips]
+    room = width - sum(sizes) - _GAP * (len(strips) - 1)
+    for at, strip in enumerate(strips):
+        more = min(max(room, 0), strip.natural - sizes[at])
+        sizes[at] += more
+        room -= more
+    return sizes
 
 
 def _text(cell: str, kind: str) -> Text:
