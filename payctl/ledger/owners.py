@@ -29,8 +29,8 @@ def take_from_owner(
 ) -> tuple[Leg, ...]:
     """Debits of *amount_minor* in all, for a debit that may not be refused.
 
-    In this order: the sale's own part still pending (at most *pending_minor*), its reserve slice (at
-    most *reserve_minor*), what is available and not held, and the rest as a debt.
+    In this order: the sale's own part still pending (at most *pending_minor*), its reserve slice
+    (at most *reserve_minor*), what is available and not held, and the rest as a debt.
     """
     balances = _locked(tx, owner, currency)
     wanted = (
