@@ -103,7 +103,12 @@ class Dispatch:
         return sorted(self._gateways)
 
     def prepare(
-        self, tx: sa.Connection, target: Target, operation: Operation, account: str, amount_minor: int
+        self,
+        tx: sa.Connection,
+        target: Target,
+        operation: Operation,
+        account: str,
+        amount_minor: int,
     ) -> Attempt:
         """Insert an attempt in state ``sending`` (T2): key and reference in the adapter's format,
         random and stored, never derived; lease and due time set.
@@ -127,7 +132,9 @@ class Dispatch:
             "no": store.next_attempt_no(tx, subject, operation),
             "gateway_account": account,
             "our_reference": reference,
-            "idempotency_key": self._new_reference(capabilities.reference_format, self._db.ids.new()),
+            "idempotency_key": self._new_reference(
+                capabilities.reference_format, self._db.ids.new()
+            ),
             "request_hash": b"",
             "amount_minor": amount_minor,
             "currency": refund.currency if refund is not None else target.payment.currency,
@@ -224,12 +231,18 @@ class Dispatch:
         left = max(deadline - self._db.clock.monotonic(), 0.1)
         gateway = self.gateway(attempt.gateway_account)
         call: Callable[[], Answer] = {
-            Operation.COLLECT: lambda: gateway.create_payment(payment_request(attempt, target, left)),
-            Operation.CAPTURE: lambda: gateway.capture_payment(_capture_request(attempt, target, left)),
+            Operation.COLLECT: lambda: gateway.create_payment(
+                payment_request(attempt, target, left)
+            ),
+            Operation.CAPTURE: lambda: gateway.capture_payment(
+                _capture_request(attempt, target, left)
+            ),
             Operation.VOID: lambda: gateway.cancel_payment(
                 _collected(target, left), attempt.idempotency_key
             ),
-            Operation.REFUND: lambda: gateway.refund_payment(_refund_request(attempt, target, left)),
+            Operation.REFUND: lambda: gateway.refund_payment(
+                _refund_request(attempt, target, left)
+            ),
         }[attempt.operation]
         return call()
 
@@ -243,7 +256,9 @@ class Dispatch:
             return attempt
         until = now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
         return self._db.run(
-            lambda tx: store.claim_attempt(tx, attempt.id, self.owner, now, until, sending_only=True)
+            lambda tx: store.claim_attempt(
+                tx, attempt.id, self.owner, now, until, sending_only=True
+            )
         )
 
     def _new_reference(self, form: str, fresh: UUID) -> str:
@@ -335,6 +350,13 @@ def _hash_of(values: Mapping[str, object]) -> bytes:
 def describe(request: PaymentRequest) -> dict[str, object]:
     """A provider request as a dry run shows it: without keys and personal data."""
     fields = asdict(request)
-    for name in ("idempotency_key", "our_reference", "email", "phone", "payment_token", "deadline_s"):
+    for name in (
+        "idempotency_key",
+        "our_reference",
+        "email",
+        "phone",
+        "payment_token",
+        "deadline_s",
+    ):
         fields.pop(name)
     return {name: value for name, value in fields.items() if value not in (None, "", {}, ())}

@@ -117,7 +117,10 @@ class RefundState(StrEnum):
     @property
     def reserves(self) -> bool:
         """True while the amount is set aside on the payment."""
-        return self in _MOVING_REFUND or self in (RefundState.AWAITING_APPROVAL, RefundState.REVERSED)
+        return self in _MOVING_REFUND or self in (
+            RefundState.AWAITING_APPROVAL,
+            RefundState.REVERSED,
+        )
 
     @property
     def posted(self) -> bool:
@@ -232,7 +235,9 @@ def after_call(seen: Seen, answer: Answer, now: datetime, jitter: float) -> Step
     if seen.state is not AttemptState.SENDING and not (
         state in RECEIVED and seen.state not in RECEIVED
     ):
-        return Step(seen.state, False, next_look(now, 0, jitter) if seen.state.live else None, seen.checks)
+        return Step(
+            seen.state, False, next_look(now, 0, jitter) if seen.state.live else None, seen.checks
+        )
     if not state.live:
         return Step(state, True, None, seen.checks)
     at_once = answer.outcome is Outcome.EXISTS
@@ -282,12 +287,12 @@ def _not_found(seen: Seen, now: datetime, checks: int, jitter: float) -> Step:
     if count >= NOT_FOUND_NEEDED:
         return Step(AttemptState.NOT_FOUND, True, None, checks, count)
     due = now + timedelta(seconds=POLL_PLAN_S[0])
-    return Step(AttemptState.QUARANTINED, seen.state is not AttemptState.QUARANTINED, due, checks, count)
+    return Step(
+        AttemptState.QUARANTINED, seen.state is not AttemptState.QUARANTINED, due, checks, count
+    )
 
 
-def _wait(
-    seen: Seen, now: datetime, checks: int, jitter: float, *, mute: bool = False
-) -> Step:
+def _wait(seen: Seen, now: datetime, checks: int, jitter: float, *, mute: bool = False) -> Step:
     if not seen.state.live:
         return Step(seen.state, False, None, checks)
     state, changed = seen.state, False
@@ -333,7 +338,9 @@ def as_void(answer: Answer) -> Answer:
     if answer.outcome in (Outcome.CANCELED, Outcome.EXPIRED, Outcome.DECLINED):
         return replace(answer, outcome=Outcome.SUCCEEDED, amount_minor=None)
     if answer.outcome is Outcome.SUCCEEDED:
-        return replace(answer, outcome=Outcome.DECLINED, code="already_succeeded", amount_minor=None)
+        return replace(
+            answer, outcome=Outcome.DECLINED, code="already_succeeded", amount_minor=None
+        )
     if answer.outcome in (Outcome.AUTHORIZED, Outcome.REQUIRES_ACTION, Outcome.PENDING):
         return replace(answer, outcome=Outcome.NOT_FOUND)
     return answer

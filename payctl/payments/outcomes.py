@@ -108,6 +108,9 @@ class Outcomes:
             returned: list[Posted] = []
             attempt = self._refunds.returned(tx, payment, attempt, answer, actor, returned)
             return Applied(store.payment(tx, payment.id), attempt, True, tuple(returned))
+        late_fee: list[Posted] = []
+        if asked and attempt.operation is Operation.COLLECT and attempt.state in RECEIVED:
+            self._receipts.fee(tx, attempt, answer, actor, late_fee)
         if call != "evidence":
             self._record(tx, attempt, answer, source=source, call=call, probe=probe)
         about = call in ("query", "query_refund")
@@ -119,7 +122,7 @@ class Outcomes:
             self._open_case(work, step.open_case)
         self._config_case(work)
         if not step.changed:
-            return self._keep_waiting(work, step)
+            return self._keep_waiting(work, step, late_fee)
         work.attempt = store.update_attempt(tx, attempt, now, **self._columns(work, step))
         if not work.attempt.state.live:
             self._settled(work, asked)
@@ -184,7 +187,9 @@ class Outcomes:
             self._mirror_due(work)
             return None
         part = next(
-            each for each in store.captures(work.tx, work.payment.id) if each.id == attempt.capture_id
+            each
+            for each in store.captures(work.tx, work.payment.id)
+            if each.id == attempt.capture_id
         )
         before = work.payment.status
         work.payment = self._receipts.capture_part(
@@ -252,7 +257,7 @@ class Outcomes:
         self._open_case(work, "reference_conflict", provider_reference=new)
         return attempt.provider_reference
 
-    def _keep_waiting(self, work: _Work, step: Step) -> Applied:
+    def _keep_waiting(self, work: _Work, step: Step, posted: list[Posted]) -> Applied:
         now, attempt = self._db.clock.now(), work.attempt
         if attempt.state.live:
             work.attempt = store.update_attempt(
@@ -263,7 +268,7 @@ class Outcomes:
                 self._refunds.mirror_due(work.tx, work.attempt)
             else:
                 self._mirror_due(work)
-        return Applied(work.payment, work.attempt, False)
+        return Applied(work.payment, work.attempt, False, tuple(posted))
 
     def _mirror_due(self, work: _Work) -> None:
         """A payment is due when the first of its live attempts is."""
@@ -309,7 +314,11 @@ class Outcomes:
             gateway=attempt.gateway_account,
             amount_minor=attempt.amount_minor,
             currency=attempt.currency,
-            detail={"attempt": encode("attempt", attempt.id), "operation": attempt.operation, **detail},
+            detail={
+                "attempt": encode("attempt", attempt.id),
+                "operation": attempt.operation,
+                **detail,
+            },
             dedupe_key=f"{kind}:{attempt.id}",
             actor=work.actor,
         )
@@ -364,7 +373,14 @@ class Outcomes:
         return answer
 
     def _record(
-        self, tx: sa.Connection, attempt: Attempt, answer: Answer, *, source: str, call: str, probe: str
+        self,
+        tx: sa.Connection,
+        attempt: Attempt,
+        answer: Answer,
+        *,
+        source: str,
+        call: str,
+        probe: str,
     ) -> None:
         store.record_call(
             tx,
@@ -402,7 +418,9 @@ def public_action(action: NextAction | None) -> dict[str, Any] | None:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def announce(db: Database, outbox: Outbox, tx: sa.Connection, payment: Payment, actor: Actor) -> None:
+def announce(
+    db: Database, outbox: Outbox, tx: sa.Connection, payment: Payment, actor: Actor
+) -> None:
     """Tell the core service and the audit about a payment's new status, in the same commit."""
     data = {
         "id": encode("payment", payment.id),

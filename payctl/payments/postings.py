@@ -42,6 +42,20 @@ def suspended_capture(
     return Draft("capture_suspended", key, legs, actor, payment.id, meta=_meta(attempt))
 
 
+def suspense_applied(
+    payment: Payment, attempt: Attempt, amount_minor: int, split: Split, *, actor: str, reason: str
+) -> Draft:
+    """A sale that waited in suspense is shared out after all."""
+    shared = capture(payment, attempt, amount_minor, split, key="", actor=actor)
+    legs = (
+        dr(accounts.suspense(attempt.gateway_account), amount_minor, payment.currency),
+        *shared.legs[1:],
+    )
+    return Draft(
+        "suspense_applied", f"suspense_applied:{payment.id}", legs, actor, payment.id, reason
+    )
+
+
 def unapplied(attempt: Attempt, amount_minor: int, currency: str, *, actor: str) -> Draft:
     """A receipt that belongs to no open order: posted in full, without commission (rule 8)."""
     account = attempt.gateway_account
@@ -50,7 +64,12 @@ def unapplied(attempt: Attempt, amount_minor: int, currency: str, *, actor: str)
         cr(accounts.unapplied(account), amount_minor, currency),
     )
     return Draft(
-        "unapplied_receipt", f"unapplied:{attempt.id}", legs, actor, attempt.payment_id, meta=_meta(attempt)
+        "unapplied_receipt",
+        f"unapplied:{attempt.id}",
+        legs,
+        actor,
+        attempt.payment_id,
+        meta=_meta(attempt),
     )
 
 
@@ -76,12 +95,19 @@ def refund_reserved(
     currency = refund.currency
     legs = list(owner_legs)
     if returned.commission_minor:
-        legs.append(dr(accounts.commission_income(payment.sale_type), returned.commission_minor, currency))
+        legs.append(
+            dr(accounts.commission_income(payment.sale_type), returned.commission_minor, currency)
+        )
     if returned.vat_minor:
         legs.append(dr(accounts.vat(returned.vat_country or ""), returned.vat_minor, currency))
     legs.append(cr(accounts.refund_outgoing(refund.gateway_account), refund.amount_minor, currency))
     return Draft(
-        "refund_reserved", f"refund_reserved:{refund.id}", tuple(legs), actor, payment.id, refund.reason
+        "refund_reserved",
+        f"refund_reserved:{refund.id}",
+        tuple(legs),
+        actor,
+        payment.id,
+        refund.reason,
     )
 
 
@@ -92,7 +118,12 @@ def refund_reserved_from(source: str, refund: Refund, *, actor: str) -> Draft:
         cr(accounts.refund_outgoing(refund.gateway_account), refund.amount_minor, refund.currency),
     )
     return Draft(
-        "refund_reserved", f"refund_reserved:{refund.id}", legs, actor, refund.payment_id, refund.reason
+        "refund_reserved",
+        f"refund_reserved:{refund.id}",
+        legs,
+        actor,
+        refund.payment_id,
+        refund.reason,
     )
 
 
@@ -104,7 +135,12 @@ def refund_paid(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
         cr(accounts.collect(account), refund.amount_minor, refund.currency),
     )
     return Draft(
-        "refund_paid", f"refund_paid:{attempt.id}", legs, actor, refund.payment_id, meta=_meta(attempt)
+        "refund_paid",
+        f"refund_paid:{attempt.id}",
+        legs,
+        actor,
+        refund.payment_id,
+        meta=_meta(attempt),
     )
 
 

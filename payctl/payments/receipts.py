@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.cases.service import Cases
-from payctl.commissions.model import Rate, Split, rate_from_json, split
+from payctl.commissions.model import Rate, Split, split
 from payctl.commissions.service import Commissions
 from payctl.db import audit
 from payctl.db.actor import Actor
@@ -73,7 +73,7 @@ class Receipts:
         if why is not None:
             payment = self._unapplied(tx, payment, attempt, amount, currency, why, actor, journals)
             attempt = store.update_attempt(tx, attempt, self._now(), receipt="unapplied")
-            self._fee(tx, attempt, answer, actor, journals)
+            self.fee(tx, attempt, answer, actor, journals)
             return Receipt(payment, attempt, why == "wrong_amount")
         missing = amount - payment.captured_minor if payment.manual_capture else amount
         late = payment.status.terminal and payment.status is not PaymentStatus.SUCCEEDED
@@ -89,7 +89,7 @@ class Receipts:
             gateway_account=attempt.gateway_account, attempt_id=attempt.id, failure_code=None,
             late=payment.late or late,
         )  # fmt: skip
-        self._fee(tx, attempt, answer, actor, journals)
+        self.fee(tx, attempt, answer, actor, journals)
         return Receipt(payment, attempt, payment.status is not before)
 
     def capture_part(
@@ -118,7 +118,7 @@ class Receipts:
             payment = store.update_payment(
                 tx, payment, self._now(), status=PaymentStatus.SUCCEEDED, next_check_at=None
             )
-        self._fee(tx, attempt, answer, actor, journals)
+        self.fee(tx, attempt, answer, actor, journals)
         return payment
 
     # -- whose money is it ----------------------------------------------------------------------
@@ -167,7 +167,9 @@ class Receipts:
             return store.update_payment(
                 tx, payment, self._now(), captured_minor=total, needs_review=True
             )
-        draft = postings.capture(payment, attempt, amount_minor, sale.part, key=key, actor=actor.name)
+        draft = postings.capture(
+            payment, attempt, amount_minor, sale.part, key=key, actor=actor.name
+        )
         posted = self._fact(tx, draft, attempt)
         journals.append(posted)
         if posted.suspense_reason:
@@ -191,7 +193,7 @@ class Receipts:
         captures share out exactly as one would. ``None`` where no commission rate is known.
         """
         if payment.rate is not None:
-            rate = rate_from_json(payment.rate)
+            rate = Rate.from_json(payment.rate)
         elif payment.captured_minor:
             return None  # the first capture went to suspense; the rest of the sale stays with it
         else:
@@ -285,7 +287,7 @@ class Receipts:
         audit.record(self._db, tx, actor, "refund.proposed", "refund", refund_id, data)
         return refund_id
 
-    def _fee(
+    def fee(
         self,
         tx: sa.Connection,
         attempt: Attempt,
@@ -293,6 +295,7 @@ class Receipts:
         actor: Actor,
         journals: list[Posted],
     ) -> None:
+        """The provider's fee of a receipt, posted once whenever it becomes known (rule 5)."""
         if answer.fee is not None and answer.fee.amount_minor > 0:
             journals.append(
                 self._fact(tx, postings.fee(attempt, answer.fee, actor=actor.name), attempt)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import sqlalchemy as sa
 
 from payctl.cases.service import Cases
 from payctl.db import audit
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
+from payctl.errors import Conflict
 from payctl.gateways.base import Answer, Outcome
 from payctl.ids import encode
 from payctl.ledger import accounts
@@ -58,8 +61,25 @@ class RefundOutcomes:
                 fee = postings.fee(attempt, answer.fee, actor=actor.name)
                 journals.append(self._fact(tx, fee, attempt, actor))
             self._move(tx, refund, RefundState.SUCCEEDED, actor, attempt)
+            self._close_cases(tx, refund, attempt, actor)
             return self._count(tx, payment, refund, reserved=-1, refunded=1)
         return self._release(tx, payment, refund, attempt, answer, actor, journals)
+
+    def give_up(self, tx: sa.Connection, refund_id: UUID, actor: Actor, evidence: str) -> None:
+        """A refund that came back is not sent again: its money goes back where it came from.
+
+        Raises:
+            Conflict: ``refund.not_reversed``.
+        """
+        payment = store.payment(tx, store.refund(tx, refund_id).payment_id, lock=True)
+        refund = store.refund(tx, refund_id)
+        if refund.state is not RefundState.REVERSED:
+            raise Conflict(
+                "refund.not_reversed", id=encode("refund", refund_id), state=str(refund.state)
+            )
+        attempt = [a for a in store.attempts(tx, payment.id) if a.refund_id == refund_id][-1]
+        answer = Answer(Outcome.CANCELED, code="given_up", message=evidence[:200])
+        self._release(tx, payment, refund, attempt, answer, actor, [])
 
     def mirror_due(self, tx: sa.Connection, attempt: Attempt) -> None:
         """The refund is due when its attempt is."""
@@ -107,6 +127,21 @@ class RefundOutcomes:
         )
         return attempt
 
+    def _close_cases(
+        self, tx: sa.Connection, refund: Refund, attempt: Attempt, actor: Actor
+    ) -> None:
+        """Cases about this very money have answered themselves."""
+        keys = [
+            f"{kind}:{refund.receipt_attempt_id}" for kind in ("wrong_amount", "duplicate_receipt")
+        ]
+        earlier = [a for a in store.attempts(tx, refund.payment_id) if a.refund_id == refund.id]
+        keys += [f"refund_failed_later:{each.id}" for each in earlier]
+        for key in keys if refund.source == "unapplied" else keys[2:]:
+            self._cases.close(
+                tx, key, resolution="refunded",
+                evidence=attempt.provider_reference or attempt.our_reference, actor=actor,
+            )  # fmt: skip
+
     def _release(
         self,
         tx: sa.Connection,
@@ -124,7 +159,7 @@ class RefundOutcomes:
                     tx,
                     refund.reserve_journal_id,
                     posting_key=f"refund_released:{refund.id}",
-                    actor=actor.name,
+                    actor=actor,
                     reason=answer.code or str(attempt.state),
                 )
             )
@@ -168,7 +203,12 @@ class RefundOutcomes:
     ) -> None:
         due = None if state.resting else attempt.next_check_at
         moved = store.update_refund(
-            tx, refund, self._db.clock.now(), state=state, next_check_at=due, failure_code=failure_code
+            tx,
+            refund,
+            self._db.clock.now(),
+            state=state,
+            next_check_at=due,
+            failure_code=failure_code,
         )
         if state is not refund.state:
             announce(self._db, self._outbox, tx, moved, actor)

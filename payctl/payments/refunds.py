@@ -16,7 +16,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl.commissions.model import Split, give_back, rate_from_json
+from payctl.commissions.model import Rate, Split, give_back
 from payctl.db import audit, idempotency
 from payctl.db.actor import Actor
 from payctl.db.approvals import Approvals
@@ -104,7 +104,9 @@ class Refunds:
         reason = check_reason(reason)
         check_key(key)
         made = self._db.run(
-            lambda tx: self._create(tx, actor, payment_id, key, reason, amount_minor, keep_commission)
+            lambda tx: self._create(
+                tx, actor, payment_id, key, reason, amount_minor, keep_commission
+            )
         )
         if made.replayed or made.approval_id is not None:
             return made
@@ -267,7 +269,11 @@ class Refunds:
         return RefundResult(refund, (), approval_id=approval_id, approval_reason=why)
 
     def _amount(self, payment: Payment, amount_minor: int | None) -> int:
-        if not payment.captured_minor or payment.gateway_account is None or payment.attempt_id is None:
+        if (
+            not payment.captured_minor
+            or payment.gateway_account is None
+            or payment.attempt_id is None
+        ):
             raise Conflict(
                 "refund.nothing_captured",
                 id=encode("payment", payment.id),
@@ -399,7 +405,7 @@ class Refunds:
         """Commission and VAT this refund gives back: the reversal of everything refunded so far less
         what was reversed already (postings design, rule 6); the owner bears the rest.
         """
-        rate = rate_from_json(payment.rate or {})
+        rate = Rate.from_json(payment.rate or {})
         if refund.keep_commission:
             return Split(0, 0, refund.amount_minor, rate.vat_country)
         before = sum(

@@ -122,7 +122,11 @@ class PaymentInput:
         total = sum(line.quantity * line.unit_price_minor for line in self.lines)
         if total != self.amount_minor:
             raise InvalidInput(
-                "lines.sum", field="lines", total=total, amount=self.amount_minor, currency=self.currency
+                "lines.sum",
+                field="lines",
+                total=total,
+                amount=self.amount_minor,
+                currency=self.currency,
             )
 
     def _refuse_card_numbers(self) -> None:

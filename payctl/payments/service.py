@@ -225,9 +225,7 @@ class Payments:
         probes.append(decision.probe)
         return attempt
 
-    def _leave_behind(
-        self, actor: Actor, applied: Applied
-    ) -> tuple[Attempt | None, Payment, str]:
+    def _leave_behind(self, actor: Actor, applied: Applied) -> tuple[Attempt | None, Payment, str]:
         """Fail over after an *unknown* outcome, where that is provably harmless: creating moves no
         money at this gateway and the customer was never shown the means to pay.
         """
@@ -305,9 +303,7 @@ class Payments:
         final: bool,
     ) -> tuple[Attempt, Target] | None:
         body = {"payment": str(payment_id), "amount_minor": amount_minor, "final": final}
-        claim = idempotency.claim(
-            self._db, tx, CAPTURE_SCOPE, key, idempotency.fingerprint(body)
-        )
+        claim = idempotency.claim(self._db, tx, CAPTURE_SCOPE, key, idempotency.fingerprint(body))
         if not claim.new:
             return None
         payment = store.payment(tx, payment_id, lock=True)
@@ -382,9 +378,7 @@ class Payments:
                 tx, target, Operation.VOID, held.gateway_account, payment.amount_minor
             )
             data = {"status": str(payment.status)}
-            audit.record(
-                self._db, tx, actor, "payment.cancel", "payment", payment_id, data, reason
-            )
+            audit.record(self._db, tx, actor, "payment.cancel", "payment", payment_id, data, reason)
             return attempt, target
 
         begun = self._db.run(begin)

@@ -40,7 +40,9 @@ def _one(tx: sa.Connection, query: sa.Select[Any]) -> Mapping[str, Any] | None:
 # -- payments ---------------------------------------------------------------------------------------
 
 
-def insert_payment(tx: sa.Connection, values: Mapping[str, Any], lines: list[Mapping[str, Any]]) -> None:
+def insert_payment(
+    tx: sa.Connection, values: Mapping[str, Any], lines: list[Mapping[str, Any]]
+) -> None:
     tx.execute(sa.insert(t.payment), dict(values))
     if lines:
         tx.execute(sa.insert(t.payment_line), [dict(line) for line in lines])
@@ -111,7 +113,9 @@ def attempt(tx: sa.Connection, attempt_id: UUID) -> Attempt:
     return attempt_of(row)
 
 
-def attempts(tx: sa.Connection, payment_id: UUID, operation: Operation | None = None) -> list[Attempt]:
+def attempts(
+    tx: sa.Connection, payment_id: UUID, operation: Operation | None = None
+) -> list[Attempt]:
     query = sa.select(t.attempt).where(t.attempt.c.payment_id == payment_id)
     if operation is not None:
         query = query.where(t.attempt.c.operation == operation)
@@ -247,7 +251,9 @@ def insert_capture(tx: sa.Connection, values: Mapping[str, Any]) -> Capture:
 
 
 def captures(tx: sa.Connection, payment_id: UUID) -> list[Capture]:
-    query = sa.select(t.capture).where(t.capture.c.payment_id == payment_id).order_by(t.capture.c.no)
+    query = (
+        sa.select(t.capture).where(t.capture.c.payment_id == payment_id).order_by(t.capture.c.no)
+    )
     return [capture_of(dict(row)) for row in tx.execute(query).mappings()]
 
 

@@ -263,12 +263,16 @@ class Sync:
         """Send refunds that may go; free the amounts of those nobody approved in time."""
         state = t.refund.c.state
         with self._db.read() as tx:
-            ready = tx.execute(
-                sa.select(t.refund.c.id)
-                .where(state == RefundState.APPROVED, t.refund.c.next_check_at <= now)
-                .order_by(t.refund.c.next_check_at)
-                .limit(limit)
-            ).scalars().all()
+            ready = (
+                tx.execute(
+                    sa.select(t.refund.c.id)
+                    .where(state == RefundState.APPROVED, t.refund.c.next_check_at <= now)
+                    .order_by(t.refund.c.next_check_at)
+                    .limit(limit)
+                )
+                .scalars()
+                .all()
+            )
             waiting = tx.execute(
                 sa.select(t.refund.c.id, t.refund.c.approval_id)
                 .where(state == RefundState.AWAITING_APPROVAL)
@@ -332,7 +336,10 @@ class Sync:
                 cr(accounts.suspense(account), amount, currency),
             ),
             actor.name,
-            meta={"provider_reference": answer.provider_reference, "our_reference": answer.our_reference},
+            meta={
+                "provider_reference": answer.provider_reference,
+                "our_reference": answer.our_reference,
+            },
         )
 
         def post(tx: sa.Connection) -> None:

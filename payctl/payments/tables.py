@@ -228,8 +228,12 @@ attempt = table(
         "operation",
         "provider_reference",
         unique=True,
-        postgresql_where=sa.text("operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"),
-        sqlite_where=sa.text("operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"),
+        postgresql_where=sa.text(
+            "operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"
+        ),
+        sqlite_where=sa.text(
+            "operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"
+        ),
     ),
     sa.Index(
         "attempt_due",
@@ -245,7 +249,9 @@ provider_call = table(
     "provider_call",
     sa.Column("id", Id, primary_key=True),
     sa.Column("attempt_id", Id, sa.ForeignKey("attempt.id"), nullable=False),
-    sa.Column("call", Text, nullable=False),  # create | query | capture | cancel | refund | query_refund
+    sa.Column(
+        "call", Text, nullable=False
+    ),  # create | query | capture | cancel | refund | query_refund
     sa.Column("source", Text, nullable=False),  # process | sync | webhook | operator
     sa.Column("outcome", Text, nullable=False),
     sa.Column("http_status", Int),

@@ -1,0 +1,143 @@
+"""Checks payments add to ``ledger check``: each account of open objects equals the sum of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from payctl.ledger.check import Check, Violation
+from payctl.ledger.tables import account, balance
+from payctl.payments import tables as t
+from payctl.payments.model import LIVE_ATTEMPT_STATES, PaymentStatus, RefundState
+
+Sums = dict[tuple[str, str], int]
+
+
+def all_checks() -> list[Check]:
+    """The checks, in the order they are shown."""
+    return [
+        Check(
+            "refund_outgoing", "refund:*:outgoing = refunds set aside and not yet paid", _refunds
+        ),
+        Check(
+            "unapplied",
+            "unapplied:* = receipts that belong to no order, not yet refunded",
+            _unapplied,
+        ),
+        Check("wallet_pending", "wallet:*:pending = pending parts of all sales", _pending),
+        Check("commission_returned", "commission given back <= commission taken", _returned),
+        Check("captured_once", "what a payment captured = its receipts", _captured),
+        Check(
+            "nothing_unseen", "everything unfinished has a time at which it is looked at", _unseen
+        ),
+    ]
+
+
+def _refunds(tx: sa.Connection) -> list[Violation]:
+    done = [RefundState.SUCCEEDED, RefundState.FAILED, RefundState.REJECTED]
+    query = (
+        sa.select(
+            t.refund.c.gateway_account, t.refund.c.currency, sa.func.sum(t.refund.c.amount_minor)
+        )
+        .where(t.refund.c.reserve_journal_id.is_not(None), t.refund.c.state.not_in(done))
+        .group_by(t.refund.c.gateway_account, t.refund.c.currency)
+    )
+    open_ = {(f"refund:{g}:outgoing", c): int(n) for g, c, n in tx.execute(query)}
+    return _compare(tx, "refund_outgoing", "refund:%:outgoing", open_)
+
+
+def _unapplied(tx: sa.Connection) -> list[Violation]:
+    paid = sa.select(
+        t.refund.c.receipt_attempt_id.label("attempt_id"),
+        sa.func.sum(t.refund.c.amount_minor).label("amount"),
+    ).where(
+        t.refund.c.source == "unapplied",
+        t.refund.c.reserve_journal_id.is_not(None),
+        t.refund.c.state.not_in([RefundState.FAILED, RefundState.REJECTED]),
+    ).group_by(t.refund.c.receipt_attempt_id).subquery()  # fmt: skip
+    received = sa.func.coalesce(t.attempt.c.received_minor, t.attempt.c.amount_minor)
+    currency = sa.func.coalesce(t.attempt.c.received_currency, t.attempt.c.currency)
+    query = (
+        sa.select(
+            t.attempt.c.gateway_account,
+            currency,
+            sa.func.sum(received - sa.func.coalesce(paid.c.amount, 0)),
+        )
+        .select_from(t.attempt.outerjoin(paid, paid.c.attempt_id == t.attempt.c.id))
+        .where(t.attempt.c.receipt == "unapplied")
+        .group_by(t.attempt.c.gateway_account, currency)
+    )
+    open_ = {(f"unapplied:{g}", c): int(n) for g, c, n in tx.execute(query)}
+    return _compare(tx, "unapplied", "unapplied:%", open_)
+
+
+def _pending(tx: sa.Connection) -> list[Violation]:
+    query = (
+        sa.select(
+            t.payment.c.organiser, t.payment.c.currency, sa.func.sum(t.payment.c.pending_minor)
+        )
+        .where(t.payment.c.captured_minor > 0)
+        .group_by(t.payment.c.organiser, t.payment.c.currency)
+    )
+    open_ = {(f"wallet:{o}:pending", c): int(n) for o, c, n in tx.execute(query)}
+    return _compare(tx, "wallet_pending", "wallet:%:pending", open_)
+
+
+def _returned(tx: sa.Connection) -> list[Violation]:
+    p = t.payment.c
+    query = sa.select(
+        p.id, p.organiser, p.currency, p.commission_returned_minor - p.commission_minor
+    )
+    rows = tx.execute(query.where(p.commission_returned_minor > p.commission_minor))
+    return [
+        Violation("commission_returned", f"income:commission ({o})", int(n), c, f"payment {id_}")
+        for id_, o, c, n in rows
+    ]
+
+
+def _captured(tx: sa.Connection) -> list[Violation]:
+    p = t.payment.c
+    query = sa.select(p.id, p.gateway_account, p.currency, p.captured_minor - p.amount_minor).where(
+        p.status == PaymentStatus.SUCCEEDED, p.captured_minor == 0
+    )
+    return [
+        Violation(
+            "captured_once", f"gateway:{g}:collect", int(n), c, f"payment {id_} has no receipt"
+        )
+        for id_, g, c, n in tx.execute(query)
+    ]
+
+
+def _unseen(tx: sa.Connection) -> list[Violation]:
+    live = [str(state) for state in LIVE_ATTEMPT_STATES]
+    query = sa.select(
+        t.attempt.c.id, t.attempt.c.gateway_account, t.attempt.c.currency, t.attempt.c.amount_minor
+    ).where(t.attempt.c.state.in_(live), t.attempt.c.next_check_at.is_(None))
+    return [
+        Violation("nothing_unseen", f"gateway:{g}:collect", int(n), c, f"attempt {id_}")
+        for id_, g, c, n in tx.execute(query)
+    ]
+
+
+def _compare(tx: sa.Connection, name: str, pattern: str, open_: Sums) -> list[Violation]:
+    """Balances of all accounts like *pattern* against the sums of their open objects."""
+    posted: Sums = defaultdict(int)
+    query = (
+        sa.select(account.c.code, account.c.currency, sa.func.sum(balance.c.posted_minor))
+        .join(balance, balance.c.account_id == account.c.id)
+        .where(account.c.code.like(pattern))
+        .group_by(account.c.code, account.c.currency)
+    )
+    for code, currency, amount in tx.execute(query):
+        posted[code, currency] = int(amount)
+    keys: Iterable[tuple[str, str]] = sorted(posted.keys() | open_.keys())
+    return [
+        Violation(
+            name, code, posted.get((code, currency), 0) - open_.get((code, currency), 0), currency,
+            f"balance {posted.get((code, currency), 0)}, open objects {open_.get((code, currency), 0)}",
+        )
+        for code, currency in keys
+        if posted.get((code, currency), 0) != open_.get((code, currency), 0)
+    ]  # fmt: skip
