@@ -46,7 +46,7 @@ RECEIVER = job_actor("webhook_receive", "job.webhooks")
 class Payments(Protocol):
     """What the inbox needs of the payments floor."""
 
-    def apply_event(self, account: str, event: Event) -> str:
+    def apply_event(self, actor: Actor, account: str, event: Event) -> str:
         """Ask the provider about the event's object and apply the answer.
 
         Returns:
@@ -147,18 +147,18 @@ class Inbox:
         """
         require(actor, "webhook.apply")
         if only is not None:
-            return {self._apply_only(only): 1}
+            return {self._apply_only(actor, only): 1}
         counts: dict[str, int] = {}
         for _turn in range(limit):
             check()
             stored = self._claim(None)
             if stored is None:
                 break
-            outcome = self._try(stored)
+            outcome = self._try(actor, stored)
             counts[outcome] = counts.get(outcome, 0) + 1
         return counts
 
-    def _apply_only(self, event_id: UUID) -> str:
+    def _apply_only(self, actor: Actor, event_id: UUID) -> str:
         with self._db.read() as tx:
             stored = store.get(tx, event_id)
         if stored.settled_at is not None:
@@ -166,7 +166,7 @@ class Inbox:
         claimed = self._claim(event_id)
         if claimed is None:
             raise Conflict("webhook.being_applied", id=encode("event", event_id))
-        return self._try(claimed)
+        return self._try(actor, claimed)
 
     def _claim(self, only: UUID | None) -> Stored | None:
         now = self._db.clock.now()
@@ -174,8 +174,8 @@ class Inbox:
         worker = self._db.ids.new()
         return self._db.run(lambda tx: store.claim(tx, worker, now, until, only))
 
-    def _try(self, stored: Stored) -> str:
-        outcome, reason, event = self._outcome(stored)
+    def _try(self, actor: Actor, stored: Stored) -> str:
+        outcome, reason, event = self._outcome(actor, stored)
         step = after(stored, outcome, reason, self._db.clock.now())
         settled = None if step.next_try_at is not None else self._db.clock.now()
         values: dict[str, Any] = {
@@ -193,7 +193,7 @@ class Inbox:
                 self._tell(tx, stored, step)
         return "nothing_new" if outcome == "nothing_new" else step.state
 
-    def _outcome(self, stored: Stored) -> tuple[str, str | None, Event | None]:
+    def _outcome(self, actor: Actor, stored: Stored) -> tuple[str, str | None, Event | None]:
         """One try: its outcome, why it failed, and the event as read.
 
         Any fault of ours ends in a reason on the event, never in the loss of the others behind it;
@@ -204,7 +204,7 @@ class Inbox:
             if event is None:
                 gateway = self._gateway(stored.account)
                 event = gateway.parse_event(stored.body, stored.headers)
-            return self._payments.apply_event(stored.account, event), None, event
+            return self._payments.apply_event(actor, stored.account, event), None, event
         except Unavailable:
             raise
         except PayctlError as error:
