@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from payctl.db.operators import Operators
     from payctl.db.threshold_changes import Thresholds
     from payctl.gateways.base import Gateway
+    from payctl.insight.doctor import Doctor
+    from payctl.insight.upkeep import Upkeep
     from payctl.ledger.book import Book
     from payctl.notifications.outbox import Outbox
     from payctl.payments.breaker import Breakers
     from payctl.payments.breaker_desk import BreakerDesk
+    from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
     from payctl.payments.gateway_settings import GatewaySettings
     from payctl.payments.outcomes import Outcomes
@@ -193,6 +196,12 @@ class App:
         )
 
     @cached_property
+    def captures(self) -> Captures:
+        from payctl.payments.captures import Captures
+
+        return Captures(self.db, self.dispatch)
+
+    @cached_property
     def refunds(self) -> Refunds:
         from payctl.payments.refunds import Refunds
 
@@ -266,6 +275,25 @@ class App:
         from payctl.db.job_runs import JobRuns
 
         return JobRuns(self.db, self.leases)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        from payctl.insight.upkeep import Upkeep
+
+        return Upkeep(self.db)
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        from payctl.insight.doctor import Doctor, Schedule
+
+        def schedules() -> list[Schedule]:
+            import jobs
+
+            return [Schedule(job.name, job.every_s) for job in jobs.all_jobs().values()]
+
+        return Doctor(
+            self.config, self.db, lambda: self.gateways, schedules, lambda: self.job_runs.last()
+        )
 
     @cached_property
     def after_approval(self) -> dict[str, Callable[[Actor, Approval], object]]:

@@ -1,4 +1,6 @@
-"""The only module that reads the time. Everything else is handed a clock, so any run can be replayed."""
+"""The only module that reads the time. Everything else is handed a clock, so any run can be
+replayed.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +57,9 @@ class ManualClock:
 class AnchoredClock(SystemClock):
     """The database server's time, carried on by this machine's monotonic clock.
 
-    Leases, due times and quarantines are compared between machines, so they must come from one clock;
-    and a machine whose wall clock jumps must not end a quarantine early. Until it is anchored it shows
-    the machine's own time.
+    Leases, due times and quarantines are compared between machines, so they must come from one
+    clock; and a machine whose wall clock jumps must not end a quarantine early. Until it is
+    anchored it shows the machine's own time.
     """
 
     def __init__(self) -> None:

@@ -123,8 +123,8 @@ class LockHeld(PayctlError):
 
 
 class Unavailable(PayctlError):
-    """Our database is out of reach, full or locked. No attempt could be written, so nothing was sent,
-    unless the call had already gone out: then the code is ``database.lost_after_send``."""
+    """Our database is out of reach, full or locked. No attempt could be written, so nothing was
+    sent, unless the call had already gone out: then the code is ``database.lost_after_send``."""
 
     exit_code = ExitCode.NOT_SENT
     wire = "SERVICE_UNAVAILABLE"

@@ -1,7 +1,8 @@
 """Ids: UUIDv7 in the database, TypeID in text.
 
-A UUIDv7 (RFC 9562, 5.7) sorts by the millisecond it was made. A TypeID (github.com/jetify-com/typeid
-specification 0.3) writes it with its type in front: ``pay_01h455vb4pex5vsknk084sn02q``.
+A UUIDv7 (RFC 9562, 5.7) sorts by the millisecond it was made. A TypeID
+(github.com/jetify-com/typeid specification 0.3) writes it with its type in front:
+``pay_01h455vb4pex5vsknk084sn02q``.
 """
 
 from __future__ import annotations
@@ -71,11 +72,15 @@ class IdSource:
                 self._tail = self._random.getrandbits(73)
             self._last_ms = ms
             tail = self._tail
-        value = (ms & (2**48 - 1)) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & (2**62 - 1)
+        value = (
+            (ms & (2**48 - 1)) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & (2**62 - 1)
+        )
         return UUID(int=value)
 
     def token(self, nbytes: int = 16) -> str:
-        """Random hexadecimal text of ``2 * nbytes`` letters, for references that must not be guessed."""
+        """Random hexadecimal text of ``2 * nbytes`` letters, for references that must not be
+        guessed.
+        """
         return f"{self._random.getrandbits(nbytes * 8):0{nbytes * 2}x}"
 
 
@@ -118,7 +123,12 @@ def split(text: str) -> tuple[str, UUID]:
         InvalidInput: ``id.malformed``.
     """
     prefix, _, body = text.strip().rpartition("_")
-    if prefix not in KINDS or len(body) != 26 or body[0] > "7" or any(c not in _VALUES for c in body):
+    if (
+        prefix not in KINDS
+        or len(body) != 26
+        or body[0] > "7"
+        or any(c not in _VALUES for c in body)
+    ):
         raise InvalidInput("id.malformed", field="id", id=text[:60])
     number = 0
     for letter in body:

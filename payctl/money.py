@@ -74,7 +74,9 @@ def parse_amount(text: str, currency: str, *, field: str = "amount") -> int:
     negative = whole.startswith("-")
     body = whole[1:] if negative else whole
     if not _is_digits(body) or (dot and not _is_digits(fraction)):
-        raise InvalidInput("amount.not_a_number", field=field, text=_shorten(raw), example=example(currency))
+        raise InvalidInput(
+            "amount.not_a_number", field=field, text=_shorten(raw), example=example(currency)
+        )
     if not negative and digits and not dot:
         raise InvalidInput(
             "amount.ambiguous",
@@ -124,7 +126,8 @@ def format_money(amount_minor: int, currency: str) -> str:
 
 
 def share(amount_minor: int, rate_ppm: int) -> int:
-    """``amount x rate`` rounded half up (away from zero), in minor units; rate in parts per million.
+    """``amount x rate`` rounded half up (away from zero), in minor units; rate in parts per
+    million.
 
     The rule of the chart of accounts (postings, rule 6) for commissions and VAT on top of them.
     """

@@ -1,4 +1,6 @@
-"""Fixtures every test shares: an empty book on SQLite and on PostgreSQL, and a clock that stands still."""
+"""Fixtures every test shares: an empty book on SQLite and on PostgreSQL, and a clock that stands
+still.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def clock() -> ManualClock:
 
 @pytest.fixture(params=ENGINES)
 def engine_name(request: pytest.FixtureRequest) -> str:
-    """The engine of this run; override with ``@pytest.mark.parametrize('engine_name', ['sqlite'])``."""
+    """The engine of this run; override with ``@pytest.mark.parametrize('engine_name',
+    ['sqlite'])``.
+    """
     return str(request.param)
 
 

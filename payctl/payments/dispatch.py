@@ -1,8 +1,8 @@
 """Sending: the second commit (T2), the call itself, and its retries.
 
-The attempt row is committed before the first byte leaves. No transaction is open while a provider is
-called. Only a call that provably did not leave is repeated, with the same key, at most three times
-within one deadline.
+The attempt row is committed before the first byte leaves. No transaction is open while a provider
+is called. Only a call that provably did not leave is repeated, with the same key, at most three
+times within one deadline.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from payctl.payments import store
 from payctl.payments.breaker import Breakers
 from payctl.payments.model import (
     CANNOT_BE_ASKED,
+    CLASS_OF,
     DEADLINE_S,
     LEASE_MARGIN_S,
     AttemptState,
@@ -114,7 +115,8 @@ class Dispatch:
         random and stored, never derived; lease and due time set.
 
         Raises:
-            Conflict: ``attempt.live_exists`` when the database sees another live attempt of the same
+            Conflict: ``attempt.live_exists`` when the database sees another live attempt of the
+            same
                 subject: whatever the reason, sending now could move money twice.
         """
         capabilities = self.gateway(account).capabilities
@@ -267,14 +269,6 @@ class Dispatch:
         if form == "plain30":
             return self._db.ids.token(15)
         return encode("attempt", fresh)
-
-
-CLASS_OF = {
-    Operation.COLLECT: "collect",
-    Operation.CAPTURE: "collect",
-    Operation.VOID: "collect",
-    Operation.REFUND: "refund",
-}
 
 
 def payment_request(attempt: Attempt, target: Target, deadline_s: float) -> PaymentRequest:

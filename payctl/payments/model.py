@@ -60,6 +60,15 @@ class Operation(StrEnum):
     REFUND = "refund"
 
 
+#: Class of breaker each operation counts for.
+CLASS_OF = {
+    Operation.COLLECT: "collect",
+    Operation.CAPTURE: "collect",
+    Operation.VOID: "collect",
+    Operation.REFUND: "refund",
+}
+
+
 class AttemptState(StrEnum):
     """The truth about one request to one provider."""
 
@@ -166,7 +175,8 @@ NOT_FOUND_NEEDED = 2
 #: Deadline of one exchange, and how much longer the lease of its sender lasts.
 DEADLINE_S = 10.0
 LEASE_MARGIN_S = 30.0
-#: An authorisation is looked at this long after it was given; card authorisations last about 7 days.
+#: An authorisation is looked at this long after it was given; card authorisations last about 7
+#: days.
 AUTHORIZATION_CHECK = timedelta(days=1)
 
 

@@ -1,15 +1,15 @@
 """The one door every fact about an attempt comes through (the third commit, T3).
 
 A provider's answer to our own request, a webhook, the janitor's question and an operator's evidence
-all end in :meth:`Outcomes.apply`: one transaction that moves attempt and payment, posts the entries,
-appends notification and audit record and counts for the breaker. Repeating it changes nothing: the
-states are compared first and every posting key names the fact.
+all end in :meth:`Outcomes.apply`: one transaction that moves attempt and payment, posts the
+entries, appends notification and audit record and counts for the breaker. Repeating it changes
+nothing: the states are compared first and every posting key names the fact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -17,16 +17,24 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.cases.service import Cases
-from payctl.db import audit
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
-from payctl.gateways.base import Answer, Gateway, NextAction, Outcome, RejectKind
+from payctl.gateways.base import Answer, Gateway, Outcome, RejectKind
 from payctl.ids import encode
 from payctl.ledger.model import Posted
 from payctl.notifications.outbox import Outbox
 from payctl.payments import model, store
+from payctl.payments.announcements import announce, public_action
 from payctl.payments.breaker import Breakers
-from payctl.payments.model import RECEIVED, STATUS_OF, AttemptState, Operation, PaymentStatus, Step
+from payctl.payments.model import (
+    CLASS_OF,
+    RECEIVED,
+    STATUS_OF,
+    AttemptState,
+    Operation,
+    PaymentStatus,
+    Step,
+)
 from payctl.payments.receipts import Receipts
 from payctl.payments.records import Attempt, Payment
 from payctl.payments.refund_outcomes import RefundOutcomes
@@ -396,42 +404,5 @@ class Outcomes:
                 "at": self._db.clock.now(),
             },
         )
-        op_class = "read" if call in ("query", "query_refund") else _CLASSES[attempt.operation]
+        op_class = "read" if call in ("query", "query_refund") else CLASS_OF[attempt.operation]
         self._breakers.record(tx, attempt.gateway_account, op_class, answer, probe=probe)
-
-
-_CLASSES = {
-    Operation.COLLECT: "collect",
-    Operation.CAPTURE: "collect",
-    Operation.VOID: "collect",
-    Operation.REFUND: "refund",
-}
-
-
-def public_action(action: NextAction | None) -> dict[str, Any] | None:
-    """A next action without its secret: what may be stored and shown again."""
-    if action is None:
-        return None
-    fields = asdict(replace(action, client_secret=None))
-    if action.expires_at is not None:
-        fields["expires_at"] = action.expires_at.isoformat()
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def announce(
-    db: Database, outbox: Outbox, tx: sa.Connection, payment: Payment, actor: Actor
-) -> None:
-    """Tell the core service and the audit about a payment's new status, in the same commit."""
-    data = {
-        "id": encode("payment", payment.id),
-        "status": str(payment.status),
-        "amount_minor": payment.amount_minor,
-        "currency": payment.currency,
-        "order": payment.order_ref,
-        "organiser": payment.organiser,
-        "gateway": payment.gateway_account,
-        "failure_code": payment.failure_code,
-        "captured_minor": payment.captured_minor,
-    }
-    outbox.append(tx, f"payment.{payment.status}", "payment", payment.id, data)
-    audit.record(db, tx, actor, f"payment.{payment.status}", "payment", payment.id, data)

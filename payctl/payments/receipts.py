@@ -27,7 +27,7 @@ from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
 from payctl.payments import postings, store
 from payctl.payments import tables as t
-from payctl.payments.model import AttemptState, PaymentStatus, RefundState
+from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Capture, Payment
 
 
@@ -108,7 +108,7 @@ class Receipts:
         )
         complete = part.final or payment.captured_minor >= payment.authorized_minor
         if complete:
-            held = store.live_attempt(tx, payment.id, store.Operation.COLLECT)
+            held = store.live_attempt(tx, payment.id, Operation.COLLECT)
             if held is not None:
                 store.update_attempt(
                     tx, held, self._now(), state=AttemptState.SUCCEEDED, receipt="order",
@@ -189,8 +189,8 @@ class Receipts:
         )
 
     def _sale(self, tx: sa.Connection, payment: Payment, total_minor: int) -> _Sale | None:
-        """This capture's share-out: that of the total less that of the captures before, so that many
-        captures share out exactly as one would. ``None`` where no commission rate is known.
+        """This capture's share-out: that of the total less that of the captures before, so that
+        many captures share out exactly as one would. ``None`` where no commission rate is known.
         """
         if payment.rate is not None:
             rate = Rate.from_json(payment.rate)

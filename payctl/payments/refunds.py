@@ -16,23 +16,20 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl.commissions.model import Rate, Split, give_back
 from payctl.db import audit, idempotency
 from payctl.db.actor import Actor
 from payctl.db.approvals import Approvals
 from payctl.db.engine import Database
 from payctl.db.permissions import require
 from payctl.db.types import canonical
-from payctl.errors import Conflict, InvalidInput, Refused
+from payctl.errors import Conflict, Refused
 from payctl.gateways.base import Answer, Outcome
 from payctl.ids import encode
-from payctl.ledger import accounts
 from payctl.ledger.book import Book
 from payctl.ledger.model import Posted
-from payctl.ledger.owners import take_from_owner
 from payctl.money import check_amount_minor, format_money
 from payctl.notifications.outbox import Outbox
-from payctl.payments import postings, store
+from payctl.payments import store
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, Target
 from payctl.payments.model import Operation, RefundState
@@ -40,6 +37,7 @@ from payctl.payments.outcomes import Outcomes
 from payctl.payments.records import Attempt, Payment, Refund
 from payctl.payments.refund_outcomes import announce
 from payctl.payments.requests import check_key, check_reason
+from payctl.payments.reservations import Reservations
 
 #: A refund of an older payment always needs a second person.
 LATE_AFTER = timedelta(days=90)
@@ -74,7 +72,7 @@ class Refunds:
         outcomes: Outcomes,
     ) -> None:
         self._db = db
-        self._book = book
+        self._reservations = Reservations(db, book)
         self._approvals = approvals
         self._outbox = outbox
         self._breakers = breakers
@@ -145,8 +143,8 @@ class Refunds:
             )  # fmt: skip
 
     def send(self, actor: Actor, refund_id: UUID) -> RefundResult:
-        """Send a refund that was proposed, approved, or is waiting for its gateway. Sending one that
-        is under way or done changes nothing and says where it stands.
+        """Send a refund that was proposed, approved, or is waiting for its gateway. Sending one
+        that is under way or done changes nothing and says where it stands.
         """
         require(actor, "refund.send")
         return self._send_now(actor, refund_id, replayed=False)
@@ -345,7 +343,7 @@ class Refunds:
         """T2 of a refund: set the money aside in the books and write the attempt, in one commit."""
         values: dict[str, Any] = {}
         if refund.reserve_journal_id is None:
-            values = self._reserve(tx, actor, payment, refund, journals)
+            values = self._reservations.make(tx, actor, payment, refund, journals)
             refund = store.refund(tx, refund.id)
         attempt = self._dispatch.prepare(
             tx, Target(payment, refund=refund), Operation.REFUND, refund.gateway_account,
@@ -357,71 +355,6 @@ class Refunds:
         )  # fmt: skip
         announce(self._db, self._outbox, tx, moved, actor)
         return attempt
-
-    def _reserve(
-        self,
-        tx: sa.Connection,
-        actor: Actor,
-        payment: Payment,
-        refund: Refund,
-        journals: list[Posted],
-    ) -> dict[str, Any]:
-        account = refund.gateway_account
-        if refund.source == "unapplied" or payment.rate is None:
-            source = accounts.unapplied if refund.source == "unapplied" else accounts.suspense
-            draft = postings.refund_reserved_from(source(account), refund, actor=actor.name)
-            posted = self._book.post(tx, draft)
-            journals.append(posted)
-            return {"reserve_journal_id": posted.journal_id}
-        returned = self._returned(tx, payment, refund)
-        legs = take_from_owner(
-            tx,
-            owner=payment.organiser,
-            currency=refund.currency,
-            amount_minor=returned.owner_minor,
-            pending_minor=payment.pending_minor,
-        )
-        pending_code = accounts.wallet(payment.organiser, "pending")
-        pending = sum(leg.amount_minor for leg in legs if leg.account == pending_code)
-        draft = postings.refund_reserved(payment, refund, returned, legs, actor=actor.name)
-        posted = self._book.post(tx, draft)
-        journals.append(posted)
-        store.update_payment(
-            tx,
-            payment,
-            self._db.clock.now(),
-            pending_minor=payment.pending_minor - pending,
-            commission_returned_minor=payment.commission_returned_minor + returned.commission_minor,
-            vat_returned_minor=payment.vat_returned_minor + returned.vat_minor,
-        )
-        return {
-            "reserve_journal_id": posted.journal_id,
-            "pending_minor": pending,
-            "commission_minor": returned.commission_minor,
-            "vat_minor": returned.vat_minor,
-        }
-
-    def _returned(self, tx: sa.Connection, payment: Payment, refund: Refund) -> Split:
-        """Commission and VAT this refund gives back: the reversal of everything refunded so far less
-        what was reversed already (postings design, rule 6); the owner bears the rest.
-        """
-        rate = Rate.from_json(payment.rate or {})
-        if refund.keep_commission:
-            return Split(0, 0, refund.amount_minor, rate.vat_country)
-        before = sum(
-            other.amount_minor
-            for other in store.refunds(tx, payment.id)
-            if other.source == "sale"
-            and not other.keep_commission
-            and other.reserve_journal_id is not None
-            and other.state is not RefundState.FAILED
-        )
-        total = give_back(rate, payment.captured_minor, 0, before + refund.amount_minor)
-        commission = max(0, total.commission_minor - payment.commission_returned_minor)
-        vat = max(0, total.vat_minor - payment.vat_returned_minor)
-        commission = min(commission, refund.amount_minor)
-        vat = min(vat, refund.amount_minor - commission)
-        return Split(commission, vat, refund.amount_minor - commission - vat, rate.vat_country)
 
     # -- rows -----------------------------------------------------------------------------------
 
@@ -463,14 +396,3 @@ def content_of(refund: Refund) -> Mapping[str, Any]:
         "gateway": refund.gateway_account,
         "keep_commission": refund.keep_commission,
     }
-
-
-def whole(amount_minor: int | None, full: bool) -> int | None:
-    """``--amount`` or ``--full``: exactly one of the two must be given.
-
-    Raises:
-        InvalidInput: ``refund.amount_or_full``.
-    """
-    if full == (amount_minor is not None):
-        raise InvalidInput("refund.amount_or_full", field="amount")
-    return amount_minor

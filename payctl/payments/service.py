@@ -1,7 +1,7 @@
-"""Taking payments: process, capture, cancel.
+"""Taking payments.
 
-One payment's way: claim the key, write payment and first attempt in one commit (T1 and T2), call the
-provider with no transaction open, apply the answer in one commit (T3). After a definite no that
+One payment's way: claim the key, write payment and first attempt in one commit (T1 and T2), call
+the provider with no transaction open, apply the answer in one commit (T3). After a definite no that
 allows it, T3 also writes the next attempt, so there is never a payment without its next step.
 """
 
@@ -19,13 +19,11 @@ from payctl.db import audit, idempotency
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.permissions import require
-from payctl.errors import Conflict
 from payctl.gateways.base import Answer, NextAction, Outcome
-from payctl.ids import encode
 from payctl.ledger.model import Posted
-from payctl.money import check_amount_minor, format_money
 from payctl.notifications.outbox import Outbox
 from payctl.payments import store
+from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, Target, describe, payment_request
 from payctl.payments.model import (
@@ -35,32 +33,18 @@ from payctl.payments.model import (
     PaymentStatus,
     may_supersede,
 )
-from payctl.payments.outcomes import Applied, Outcomes, announce
-from payctl.payments.records import Attempt, Capture, Payment
+from payctl.payments.outcomes import Applied, Outcomes
+from payctl.payments.records import Attempt, Payment
 from payctl.payments.requests import PaymentInput
+from payctl.payments.results import PaymentResult, view
 from payctl.payments.routing import Decision, Router, RouteRequest
 
 SCOPE = "payment"
-CAPTURE_SCOPE = "capture"
 #: Different gateways tried for one payment at most.
 MAX_GATEWAYS = 5
 #: How long a caller with a key that is being worked on waits for that work's answer.
 REPLAY_WAIT_S = DEADLINE_S + 5
 _REPLAY_STEP_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentResult:
-    """A payment after an act on it. ``next_action`` may carry a client secret, once, for the caller
-    of that very act; it is nowhere stored.
-    """
-
-    payment: Payment
-    attempts: tuple[Attempt, ...]
-    replayed: bool = False
-    next_action: NextAction | None = None
-    journals: tuple[Posted, ...] = ()
-    captures: tuple[Capture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +119,11 @@ class Payments:
             probe = probes[-1] if probes else ""
             if attempt is None:
                 attempt, payment, probe = self._leave_behind(actor, applied)
-        return self._result(payment.id, journals=tuple(journals), action=action)
+        return view(self._db, payment.id, journals=tuple(journals), action=action)
 
     def rehearse(self, actor: Actor, wanted: PaymentInput) -> Rehearsal:
-        """The real code of :meth:`process` in a transaction that is rolled back, with the provider's
-        success taken for granted.
+        """The real code of :meth:`process` in a transaction that is rolled back, with the
+        provider's success taken for granted.
         """
         require(actor, "payment.process")
         wanted = wanted.validated()
@@ -166,8 +150,7 @@ class Payments:
         idempotency.settle(tx, SCOPE, wanted.key, "created", payment_id)
         row = _row(wanted, payment_id, actor)
         row |= {"created_at": now, "updated_at": now, "next_check_at": now + timedelta(minutes=1)}
-        lines = [{"payment_id": payment_id, "no": n, **asdict(line)} for n, line in
-                 enumerate(wanted.lines, 1)]  # fmt: skip
+        lines = [asdict(line) for line in wanted.lines]
         store.insert_payment(tx, row, lines)
         payment = store.payment(tx, payment_id)
         decision = self._router.decide(tx, self._route_request(payment, frozenset()))
@@ -257,7 +240,7 @@ class Payments:
         """The answer of the first submission; waits while that is still being worked on."""
         deadline = self._db.clock.monotonic() + REPLAY_WAIT_S
         while True:
-            result = self._result(payment_id, replayed=True)
+            result = view(self._db, payment_id, replayed=True)
             busy = any(
                 a.state is AttemptState.SENDING and a.operation is Operation.COLLECT
                 for a in result.attempts
@@ -265,141 +248,6 @@ class Payments:
             if not busy or self._db.clock.monotonic() >= deadline:
                 return result
             self._db.clock.sleep(_REPLAY_STEP_S)
-
-    # -- capture and cancel ---------------------------------------------------------------------
-
-    def capture(
-        self,
-        actor: Actor,
-        payment_id: UUID,
-        *,
-        key: str,
-        amount_minor: int | None = None,
-        final: bool = True,
-    ) -> PaymentResult:
-        """Take (part of) an authorised amount; ``final=False`` keeps the rest for later captures.
-
-        Raises:
-            Conflict: ``payment.not_authorized``, ``capture.too_much``, ``capture.in_progress``.
-        """
-        require(actor, "payment.capture")
-
-        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
-            return self._begin_capture(tx, actor, payment_id, key, amount_minor, final)
-
-        begun = self._db.run(begin)
-        if begun is None:
-            return self._result(payment_id, replayed=True)
-        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
-        return self._result(payment_id, journals=applied.journals)
-
-    def _begin_capture(
-        self,
-        tx: sa.Connection,
-        actor: Actor,
-        payment_id: UUID,
-        key: str,
-        amount_minor: int | None,
-        final: bool,
-    ) -> tuple[Attempt, Target] | None:
-        body = {"payment": str(payment_id), "amount_minor": amount_minor, "final": final}
-        claim = idempotency.claim(self._db, tx, CAPTURE_SCOPE, key, idempotency.fingerprint(body))
-        if not claim.new:
-            return None
-        payment = store.payment(tx, payment_id, lock=True)
-        held = store.live_attempt(tx, payment_id, Operation.COLLECT)
-        if payment.status is not PaymentStatus.AUTHORIZED or held is None:
-            raise Conflict(
-                "payment.not_authorized",
-                id=encode("payment", payment_id),
-                status=str(payment.status),
-            )
-        left = payment.authorized_minor - payment.captured_minor
-        amount = left if amount_minor is None else amount_minor
-        check_amount_minor(amount, payment.currency)
-        if amount > left:
-            raise Conflict(
-                "capture.too_much",
-                field="amount",
-                left=format_money(left, payment.currency),
-                asked=format_money(amount, payment.currency),
-            )
-        for busy in (Operation.CAPTURE, Operation.VOID):
-            if store.live_attempt(tx, payment_id, busy) is not None:
-                raise Conflict("capture.in_progress", id=encode("payment", payment_id))
-        now, capture_id = self._db.clock.now(), self._db.ids.new()
-        idempotency.settle(tx, CAPTURE_SCOPE, key, "created", capture_id)
-        part = store.insert_capture(
-            tx,
-            {
-                "id": capture_id,
-                "payment_id": payment_id,
-                "no": len(store.captures(tx, payment_id)) + 1,
-                "amount_minor": amount,
-                "final": final or amount == left,
-                "state": "open",
-                "captured_before_minor": payment.captured_minor,
-                "created_by": actor.name,
-                "created_at": now,
-                "updated_at": now,
-            },
-        )
-        target = Target(payment, capture=part, collected=held)
-        attempt = self._dispatch.prepare(
-            tx, target, Operation.CAPTURE, held.gateway_account, amount
-        )
-        data = {"amount_minor": amount, "currency": payment.currency, "final": part.final}
-        audit.record(self._db, tx, actor, "payment.capture", "payment", payment_id, data)
-        return attempt, target
-
-    def cancel(self, actor: Actor, payment_id: UUID, *, reason: str) -> PaymentResult:
-        """End a payment without (more) money: release an authorisation, revoke an open one.
-
-        Raises:
-            Conflict: ``payment.not_cancelable`` for one that has ended, ``payment.not_revocable``
-                where the provider cannot take an open payment back.
-        """
-        require(actor, "payment.cancel")
-
-        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
-            payment = store.payment(tx, payment_id, lock=True)
-            if payment.status is PaymentStatus.CANCELED:
-                return None
-            held = store.live_attempt(tx, payment_id, Operation.COLLECT)
-            if payment.status.terminal or held is None:
-                raise Conflict(
-                    "payment.not_cancelable",
-                    id=encode("payment", payment_id),
-                    status=str(payment.status),
-                )
-            self._check_revocable(tx, payment, held)
-            target = Target(payment, collected=held)
-            attempt = self._dispatch.prepare(
-                tx, target, Operation.VOID, held.gateway_account, payment.amount_minor
-            )
-            data = {"status": str(payment.status)}
-            audit.record(self._db, tx, actor, "payment.cancel", "payment", payment_id, data, reason)
-            return attempt, target
-
-        begun = self._db.run(begin)
-        if begun is None:
-            return self._result(payment_id, replayed=True)
-        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
-        return self._result(payment_id, journals=applied.journals)
-
-    def _check_revocable(self, tx: sa.Connection, payment: Payment, held: Attempt) -> None:
-        public = encode("payment", payment.id)
-        for busy in (Operation.CAPTURE, Operation.VOID):
-            if store.live_attempt(tx, payment.id, busy) is not None:
-                raise Conflict("capture.in_progress", id=public)
-        capabilities = self._dispatch.gateway(held.gateway_account).capabilities
-        if held.state is AttemptState.AUTHORIZED and capabilities.manual_capture:
-            return
-        if held.state is AttemptState.SENDING or not capabilities.revocable:
-            raise Conflict(
-                "payment.not_revocable", id=public, status=str(payment.status),
-                gateway=held.gateway_account,
-            )  # fmt: skip
 
     # -- shared ---------------------------------------------------------------------------------
 
@@ -417,20 +265,6 @@ class Payments:
             needs=frozenset({"manual_capture"}) if payment.manual_capture else frozenset(),
             key=payment.id.hex,
         )
-
-    def _result(
-        self,
-        payment_id: UUID,
-        *,
-        replayed: bool = False,
-        journals: tuple[Posted, ...] = (),
-        action: NextAction | None = None,
-    ) -> PaymentResult:
-        with self._db.read() as tx:
-            payment = store.payment(tx, payment_id)
-            attempts = tuple(store.attempts(tx, payment_id))
-            parts = tuple(store.captures(tx, payment_id))
-        return PaymentResult(payment, attempts, replayed, action, journals, parts)
 
 
 def _row(wanted: PaymentInput, payment_id: UUID, actor: Actor) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """SQL of payments, attempts, captures and refunds: statements in, records out.
 
-Locks: whoever changes a payment or anything below it locks the payment row first (``lock_payment``),
-so a webhook, the janitor and an operator serialise per payment. Every update is compare-and-set on
-``version``.
+Locks: whoever changes a payment or anything below it locks the payment row first
+(``lock_payment``), so a webhook, the janitor and an operator serialise per payment. Every update
+is compare-and-set on ``version``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -37,15 +37,16 @@ def _one(tx: sa.Connection, query: sa.Select[Any]) -> Mapping[str, Any] | None:
     return dict(row) if row is not None else None
 
 
-# -- payments ---------------------------------------------------------------------------------------
+# -- payments --------------------------------------------------------------------------------------
 
 
 def insert_payment(
-    tx: sa.Connection, values: Mapping[str, Any], lines: list[Mapping[str, Any]]
+    tx: sa.Connection, values: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
 ) -> None:
     tx.execute(sa.insert(t.payment), dict(values))
     if lines:
-        tx.execute(sa.insert(t.payment_line), [dict(line) for line in lines])
+        rows = [{"payment_id": values["id"], "no": n, **line} for n, line in enumerate(lines, 1)]
+        tx.execute(sa.insert(t.payment_line), rows)
 
 
 def payment(tx: sa.Connection, payment_id: UUID, *, lock: bool = False) -> Payment:
@@ -98,7 +99,7 @@ def due_payments(tx: sa.Connection, now: datetime, limit: int) -> list[UUID]:
     return list(tx.execute(query).scalars())
 
 
-# -- attempts ---------------------------------------------------------------------------------------
+# -- attempts --------------------------------------------------------------------------------------
 
 
 def insert_attempt(tx: sa.Connection, values: Mapping[str, Any]) -> Attempt:
@@ -242,7 +243,7 @@ def calls(tx: sa.Connection, attempt_id: UUID) -> list[Mapping[str, Any]]:
     return [dict(row) for row in tx.execute(query.order_by(t.provider_call.c.id)).mappings()]
 
 
-# -- captures and refunds ---------------------------------------------------------------------------
+# -- captures and refunds --------------------------------------------------------------------------
 
 
 def insert_capture(tx: sa.Connection, values: Mapping[str, Any]) -> Capture:

@@ -1,8 +1,8 @@
 """The janitor: looks again at everything whose outcome is open, and listens to hints.
 
-It asks, it never guesses. What it may send again is only the same key to a provider that promises to
-answer it with the first effect (the fence). It is run by hand, by ``jobs/payment_sync.py``, and for
-one object by a webhook.
+It asks, it never guesses. What it may send again is only the same key to a provider that promises
+to answer it with the first effect (the fence). It is run by hand, by ``jobs/payment_sync.py``, and
+for one object by a webhook.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from payctl.ledger.model import Draft, cr, dr
 from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments import tables as t
+from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, Target
 from payctl.payments.model import (
@@ -37,7 +38,7 @@ from payctl.payments.model import (
     PaymentStatus,
     RefundState,
 )
-from payctl.payments.outcomes import Applied, Outcomes, announce
+from payctl.payments.outcomes import Applied, Outcomes
 from payctl.payments.records import Attempt
 from payctl.payments.refunds import Refunds
 
@@ -125,8 +126,9 @@ class Sync:
         return report
 
     def since(self, actor: Actor, start: datetime) -> SyncReport:
-        """Compare with what the providers list from *start* on: finds what we do not know (a database
-        restored from a backup, a reply and all webhooks lost) and books it to suspense with a case.
+        """Compare with what the providers list from *start* on: finds what we do not know (a
+        database restored from a backup, a reply and all webhooks lost) and books it to suspense
+        with a case.
         """
         require(actor, "payment.sync")
         report, until = SyncReport(), self._db.clock.now() + timedelta(seconds=1)
@@ -322,7 +324,9 @@ class Sync:
     def _orphan(
         self, actor: Actor, account: str, answer: Answer, asked: Reference | None = None
     ) -> bool:
-        """Money at the provider that belongs to no attempt of ours: booked to suspense, with a case."""
+        """Money at the provider that belongs to no attempt of ours: booked to suspense, with a
+        case.
+        """
         amount, currency = answer.amount_minor, answer.currency
         if answer.outcome is not Outcome.SUCCEEDED or not amount or currency is None:
             return False

@@ -73,9 +73,7 @@ class Kit:
         out = {}
         for name, gateway in self.gateways.items():
             for currency, total in gateway.totals().items():
-                out[name, currency] = (
-                    total.captured_minor - total.refunded_minor - total.fees_minor
-                )
+                out[name, currency] = total.captured_minor - total.refunded_minor - total.fees_minor
         return {key: amount for key, amount in out.items() if amount}
 
     def our_totals(self) -> dict[tuple[str, str], int]:

@@ -1,0 +1,169 @@
+"""Captures and cancellations of payments that are held, not yet taken.
+
+Each is an attempt of its own with key, lease and unknown state, one at a time per payment.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.db import audit, idempotency
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.db.permissions import require
+from payctl.errors import Conflict
+from payctl.ids import encode
+from payctl.money import check_amount_minor, format_money
+from payctl.payments import store
+from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.model import AttemptState, Operation, PaymentStatus
+from payctl.payments.records import Attempt, Payment
+from payctl.payments.requests import check_key, check_reason
+from payctl.payments.results import PaymentResult, view
+
+SCOPE = "capture"
+
+
+class Captures:
+    """Use cases of authorised and open payments; each owns its transactions."""
+
+    def __init__(self, db: Database, dispatch: Dispatch) -> None:
+        self._db = db
+        self._dispatch = dispatch
+
+    def capture(
+        self,
+        actor: Actor,
+        payment_id: UUID,
+        *,
+        key: str,
+        amount_minor: int | None = None,
+        final: bool = True,
+    ) -> PaymentResult:
+        """Take (part of) an authorised amount; ``final=False`` keeps the rest for later captures.
+
+        Raises:
+            Conflict: ``payment.not_authorized``, ``capture.too_much``, ``capture.in_progress``.
+        """
+        require(actor, "payment.capture")
+        check_key(key)
+
+        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
+            return self._begin_capture(tx, actor, payment_id, key, amount_minor, final)
+
+        begun = self._db.run(begin)
+        if begun is None:
+            return view(self._db, payment_id, replayed=True)
+        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
+        return view(self._db, payment_id, journals=applied.journals)
+
+    def _begin_capture(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment_id: UUID,
+        key: str,
+        amount_minor: int | None,
+        final: bool,
+    ) -> tuple[Attempt, Target] | None:
+        body = {"payment": str(payment_id), "amount_minor": amount_minor, "final": final}
+        claim = idempotency.claim(self._db, tx, SCOPE, key, idempotency.fingerprint(body))
+        if not claim.new:
+            return None
+        payment = store.payment(tx, payment_id, lock=True)
+        held = store.live_attempt(tx, payment_id, Operation.COLLECT)
+        if payment.status is not PaymentStatus.AUTHORIZED or held is None:
+            raise Conflict(
+                "payment.not_authorized",
+                id=encode("payment", payment_id),
+                status=str(payment.status),
+            )
+        left = payment.authorized_minor - payment.captured_minor
+        amount = left if amount_minor is None else amount_minor
+        check_amount_minor(amount, payment.currency)
+        if amount > left:
+            raise Conflict(
+                "capture.too_much",
+                field="amount",
+                left=format_money(left, payment.currency),
+                asked=format_money(amount, payment.currency),
+            )
+        for busy in (Operation.CAPTURE, Operation.VOID):
+            if store.live_attempt(tx, payment_id, busy) is not None:
+                raise Conflict("capture.in_progress", id=encode("payment", payment_id))
+        now, capture_id = self._db.clock.now(), self._db.ids.new()
+        idempotency.settle(tx, SCOPE, key, "created", capture_id)
+        part = store.insert_capture(
+            tx,
+            {
+                "id": capture_id,
+                "payment_id": payment_id,
+                "no": len(store.captures(tx, payment_id)) + 1,
+                "amount_minor": amount,
+                "final": final or amount == left,
+                "state": "open",
+                "captured_before_minor": payment.captured_minor,
+                "created_by": actor.name,
+                "created_at": now,
+                "updated_at": now,
+            },
+        )
+        target = Target(payment, capture=part, collected=held)
+        attempt = self._dispatch.prepare(
+            tx, target, Operation.CAPTURE, held.gateway_account, amount
+        )
+        data = {"amount_minor": amount, "currency": payment.currency, "final": part.final}
+        audit.record(self._db, tx, actor, "payment.capture", "payment", payment_id, data)
+        return attempt, target
+
+    def cancel(self, actor: Actor, payment_id: UUID, *, reason: str) -> PaymentResult:
+        """End a payment without (more) money: release an authorisation, revoke an open one.
+
+        Raises:
+            Conflict: ``payment.not_cancelable`` for one that has ended, ``payment.not_revocable``
+                where the provider cannot take an open payment back.
+        """
+        require(actor, "payment.cancel")
+        reason = check_reason(reason)
+
+        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
+            payment = store.payment(tx, payment_id, lock=True)
+            if payment.status is PaymentStatus.CANCELED:
+                return None
+            held = store.live_attempt(tx, payment_id, Operation.COLLECT)
+            if payment.status.terminal or held is None:
+                raise Conflict(
+                    "payment.not_cancelable",
+                    id=encode("payment", payment_id),
+                    status=str(payment.status),
+                )
+            self._check_revocable(tx, payment, held)
+            target = Target(payment, collected=held)
+            attempt = self._dispatch.prepare(
+                tx, target, Operation.VOID, held.gateway_account, payment.amount_minor
+            )
+            data = {"status": str(payment.status)}
+            audit.record(self._db, tx, actor, "payment.cancel", "payment", payment_id, data, reason)
+            return attempt, target
+
+        begun = self._db.run(begin)
+        if begun is None:
+            return view(self._db, payment_id, replayed=True)
+        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
+        return view(self._db, payment_id, journals=applied.journals)
+
+    def _check_revocable(self, tx: sa.Connection, payment: Payment, held: Attempt) -> None:
+        public = encode("payment", payment.id)
+        for busy in (Operation.CAPTURE, Operation.VOID):
+            if store.live_attempt(tx, payment.id, busy) is not None:
+                raise Conflict("capture.in_progress", id=public)
+        capabilities = self._dispatch.gateway(held.gateway_account).capabilities
+        if held.state is AttemptState.AUTHORIZED and capabilities.manual_capture:
+            return
+        if held.state is AttemptState.SENDING or not capabilities.revocable:
+            raise Conflict(
+                "payment.not_revocable", id=public, status=str(payment.status),
+                gateway=held.gateway_account,
+            )  # fmt: skip

@@ -1,0 +1,96 @@
+"""Setting a refund's amount aside in the books before the provider is asked.
+
+The owner's part is a forced debit (sale's pending part, available, debt); commission and VAT are
+given back at the sale's own rate. Money that never belonged to an order comes from where it lies.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from payctl.commissions.model import Rate, Split, give_back
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.ledger import accounts
+from payctl.ledger.book import Book
+from payctl.ledger.model import Posted
+from payctl.ledger.owners import take_from_owner
+from payctl.payments import postings, store
+from payctl.payments.model import RefundState
+from payctl.payments.records import Payment, Refund
+
+
+class Reservations:
+    """Posts reservations of refunds."""
+
+    def __init__(self, db: Database, book: Book) -> None:
+        self._db = db
+        self._book = book
+
+    def make(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment: Payment,
+        refund: Refund,
+        journals: list[Posted],
+    ) -> dict[str, Any]:
+        """Post the reservation; returns the refund's columns that say what it took."""
+        account = refund.gateway_account
+        if refund.source == "unapplied" or payment.rate is None:
+            source = accounts.unapplied if refund.source == "unapplied" else accounts.suspense
+            draft = postings.refund_reserved_from(source(account), refund, actor=actor.name)
+            posted = self._book.post(tx, draft)
+            journals.append(posted)
+            return {"reserve_journal_id": posted.journal_id}
+        returned = self._returned(tx, payment, refund)
+        legs = take_from_owner(
+            tx,
+            owner=payment.organiser,
+            currency=refund.currency,
+            amount_minor=returned.owner_minor,
+            pending_minor=payment.pending_minor,
+        )
+        pending_code = accounts.wallet(payment.organiser, "pending")
+        pending = sum(leg.amount_minor for leg in legs if leg.account == pending_code)
+        draft = postings.refund_reserved(payment, refund, returned, legs, actor=actor.name)
+        posted = self._book.post(tx, draft)
+        journals.append(posted)
+        store.update_payment(
+            tx,
+            payment,
+            self._db.clock.now(),
+            pending_minor=payment.pending_minor - pending,
+            commission_returned_minor=payment.commission_returned_minor + returned.commission_minor,
+            vat_returned_minor=payment.vat_returned_minor + returned.vat_minor,
+        )
+        return {
+            "reserve_journal_id": posted.journal_id,
+            "pending_minor": pending,
+            "commission_minor": returned.commission_minor,
+            "vat_minor": returned.vat_minor,
+        }
+
+    def _returned(self, tx: sa.Connection, payment: Payment, refund: Refund) -> Split:
+        """Commission and VAT this refund gives back: the reversal of everything refunded so far
+        less what was reversed already (postings design, rule 6); the owner bears the rest.
+        """
+        rate = Rate.from_json(payment.rate or {})
+        if refund.keep_commission:
+            return Split(0, 0, refund.amount_minor, rate.vat_country)
+        before = sum(
+            other.amount_minor
+            for other in store.refunds(tx, payment.id)
+            if other.source == "sale"
+            and not other.keep_commission
+            and other.reserve_journal_id is not None
+            and other.state is not RefundState.FAILED
+        )
+        total = give_back(rate, payment.captured_minor, 0, before + refund.amount_minor)
+        commission = max(0, total.commission_minor - payment.commission_returned_minor)
+        vat = max(0, total.vat_minor - payment.vat_returned_minor)
+        commission = min(commission, refund.amount_minor)
+        vat = min(vat, refund.amount_minor - commission)
+        return Split(commission, vat, refund.amount_minor - commission - vat, rate.vat_country)
