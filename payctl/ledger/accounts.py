@@ -245,8 +245,8 @@ def dispute_fee(gateway: str) -> str:
     return f"expense:dispute_fee:{gateway}"
 
 
-def is_guarded_by_hand(code: str) -> bool:
-    """True for accounts that mirror someone else's book (providers, banks): never written by hand
-    without a second person (postings, rule 10).
+def mirrors_another_book(code: str) -> bool:
+    """True for accounts of providers and banks: never written by hand without a second person
+    (postings, rule 10), whatever the thresholds say.
     """
     return code.partition(":")[0] in ("gateway", "bank")

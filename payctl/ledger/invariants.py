@@ -85,10 +85,11 @@ _VERSIONS = _sql(
     """SELECT a.code || ':' || a.currency AS account, a.currency AS currency,
       b.stripe AS stripe, b.version AS version, e.n AS n, e.last AS last
     FROM balance b JOIN account a ON a.id = b.account_id
-    LEFT JOIN (SELECT account_id, stripe, count(DISTINCT version) AS n, min(version) AS first,
+    LEFT JOIN (SELECT account_id, stripe, count(*) AS n, count(DISTINCT version) AS different,
       max(version) AS last FROM entry GROUP BY account_id, stripe) e
       ON e.account_id = b.account_id AND e.stripe = b.stripe
-    WHERE b.version <> coalesce(e.n, 0) OR b.version <> coalesce(e.last, 0)""",
+    WHERE b.version <> coalesce(e.n, 0) OR b.version <> coalesce(e.last, 0)
+      OR e.different <> e.n""",
     lambda row: (
         f"stripe {row.stripe}: version {row.version}, {row.n or 0} entries up to {row.last or 0}"
     ),

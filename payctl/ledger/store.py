@@ -9,20 +9,26 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from payctl.db import audit
+from payctl.db.actor import Actor
 from payctl.db.engine import Database
+from payctl.errors import Conflict, NotFound
 from payctl.ledger.accounts import full_code, line_of, owner_of
 from payctl.ledger.tables import account, balance, period
-from payctl.money import exponent
+from payctl.money import exponent, format_money
 
 #: Balance rows of one striped account on PostgreSQL; SQLite has one writer and needs one.
 STRIPES = 16
+
+#: First parts of the codes of accounts that may be closed.
+CLOSABLE = ("wallet", "owed", "bank")
 
 #: Code and currency: what names an account.
 AccountKey = tuple[str, str]
@@ -144,6 +150,45 @@ def _account_row(db: Database, code: str, currency: str) -> dict[str, Any]:
         "stripes": 1 if line.guarded or db.is_sqlite else STRIPES,
         "opened_at": db.clock.now(),
     }
+
+
+def close(
+    db: Database, tx: sa.Connection, actor: Actor, code: str, currency: str, *, reason: str
+) -> Account:
+    """Close an owner's or bank's account that is empty: it takes no more journals.
+
+    Accounts of providers stay open, so that what a provider does can always be recorded.
+
+    Raises:
+        NotFound: ``ledger.account_not_found``.
+        Conflict: ``ledger.account_not_closable``, ``ledger.account_not_empty``.
+    """
+    found = find(tx, [(code, currency)]).get((code, currency))
+    if found is None:
+        raise NotFound("ledger.account_not_found", account=full_code(code, currency))
+    if code.partition(":")[0] not in CLOSABLE:
+        raise Conflict("ledger.account_not_closable", account=found.full_code)
+    rows = tx.execute(
+        sa.select(balance.c.posted_minor, balance.c.held_minor)
+        .where(balance.c.account_id == found.id)
+        .order_by(balance.c.stripe)
+        .with_for_update(key_share=True)
+    ).all()
+    rest = sum(row.posted_minor for row in rows)
+    if rest or any(row.held_minor for row in rows):
+        raise Conflict(
+            "ledger.account_not_empty",
+            account=found.full_code,
+            balance=format_money(rest, currency),
+        )
+    tx.execute(
+        sa.update(account)
+        .where(account.c.id == found.id)
+        .values(status="closed", closed_at=db.clock.now())
+    )
+    data = {"account": found.full_code}
+    audit.record(db, tx, actor, "ledger.account_close", "account", found.id, data, reason)
+    return replace(found, closed=True)
 
 
 _LOCK = (
