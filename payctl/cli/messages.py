@@ -7,6 +7,7 @@ so that no service ever words anything and both languages stay complete.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -45,6 +46,12 @@ def render(error: PayctlError, lang: str) -> Message:
     return Message(
         *(_filled(entry.get(part, ""), params) for part in ("text", "money", "next")),
     )
+
+
+def sentence(code: str, params: Mapping[str, object], lang: str) -> str:
+    """The text of entry *code*; a code without entry is shown itself."""
+    entry = catalogue(lang).get(code) or {"text": code}
+    return _filled(entry["text"], dict(params))
 
 
 def say(key: str, lang: str, /, **params: object) -> str:

@@ -180,6 +180,13 @@ class Session:
         log.configure(path, level)
 
     @cached_property
+    def unchecked_app(self) -> App:
+        """The services, without asking whether the book is complete: to upgrade or examine it."""
+        from payctl.app import App
+
+        return self.__dict__.get("app") or App(self.config)
+
+    @cached_property
     def actor(self) -> Actor:
         """Whoever runs this, as the book knows them."""
         return self.app.operators.current(token=self.config.operator_token, command=self.command)

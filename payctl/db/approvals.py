@@ -16,6 +16,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import ids
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
@@ -187,11 +188,13 @@ class Approvals:
             if done.rowcount == 1:
                 record(self._db, tx, actor, "approval.used", "approval", approval_id, {})
                 return
-        raise Conflict("approval.not_granted", id=str(approval_id))
+        raise Conflict("approval.not_granted", id=ids.encode("approval", approval_id))
 
     # -- decisions ------------------------------------------------------------------------------
 
-    def approve(self, actor: Actor, approval_id: UUID, reason: str) -> Approval:
+    def approve(
+        self, actor: Actor, approval_id: UUID, reason: str, *, dry_run: bool = False
+    ) -> Approval:
         """Say yes, as another person than the requester.
 
         Raises:
@@ -201,9 +204,11 @@ class Approvals:
             InvalidInput: ``reason.missing``.
         """
         require(actor, "approval.decide")
-        return self._decide(actor, approval_id, "approved", reason)
+        return self._decide(actor, approval_id, "approved", reason, dry_run)
 
-    def reject(self, actor: Actor, approval_id: UUID, reason: str) -> Approval:
+    def reject(
+        self, actor: Actor, approval_id: UUID, reason: str, *, dry_run: bool = False
+    ) -> Approval:
         """Say no; the requester may do so too, which withdraws the request.
 
         Raises: as :meth:`approve`, except ``approval.own_request``.
@@ -211,15 +216,17 @@ class Approvals:
         with self._db.read() as tx:
             own = fetch(tx, approval_id).requested_by == actor.name
         require(actor, "approval.withdraw" if own else "approval.decide")
-        return self._decide(actor, approval_id, "rejected", reason)
+        return self._decide(actor, approval_id, "rejected", reason, dry_run)
 
-    def _decide(self, actor: Actor, approval_id: UUID, state: str, reason: str) -> Approval:
+    def _decide(
+        self, actor: Actor, approval_id: UUID, state: str, reason: str, dry_run: bool
+    ) -> Approval:
         _need(reason)
         now = self._db.clock.now()
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             before = fetch(tx, approval_id)
             if state == "approved" and before.requested_by == actor.name:
-                raise Forbidden("approval.own_request", id=str(approval_id))
+                raise Forbidden("approval.own_request", id=ids.encode("approval", approval_id))
             done = tx.execute(
                 sa.update(approval)
                 .where(
@@ -241,10 +248,15 @@ class Approvals:
         found = fetch(tx, approval_id)
         if found.state in ("pending", "expired"):
             raise Conflict(
-                "approval.expired", id=str(approval_id), expires_at=found.expires_at.isoformat()
+                "approval.expired",
+                id=ids.encode("approval", approval_id),
+                expires_at=found.expires_at.isoformat(),
             )
         raise Conflict(
-            "approval.decided", id=str(approval_id), state=found.state, by=str(found.decided_by)
+            "approval.decided",
+            id=ids.encode("approval", approval_id),
+            state=found.state,
+            by=str(found.decided_by),
         )
 
     def expire(self, actor: Actor) -> int:
@@ -307,7 +319,7 @@ def fetch(tx: sa.Connection, approval_id: UUID) -> Approval:
     """
     row = tx.execute(sa.select(approval).where(approval.c.id == approval_id)).one_or_none()
     if row is None:
-        raise NotFound("approval.not_found", field="id", id=str(approval_id))
+        raise NotFound("approval.not_found", field="id", id=ids.encode("approval", approval_id))
     return _approval(row)
 
 

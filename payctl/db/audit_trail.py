@@ -10,6 +10,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import ids
 from payctl.db import audit as trail
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
@@ -143,7 +144,7 @@ class AuditTrail:
         with self._db.read() as tx:
             row = tx.execute(sa.select(audit).where(audit.c.id == record_id)).one_or_none()
         if row is None:
-            raise NotFound("audit.not_found", field="id", id=str(record_id))
+            raise NotFound("audit.not_found", field="id", id=ids.encode("audit", record_id))
         return _record(row)
 
     def export(self, actor: Actor) -> Iterator[AuditRecord | Head]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -98,6 +98,10 @@ class Database:
                 yield connection
             finally:
                 transaction.rollback()
+
+    def writing(self, dry_run: bool) -> AbstractContextManager[sa.Connection]:
+        """:meth:`rehearsal` for a dry run, else :meth:`transaction`."""
+        return self.rehearsal() if dry_run else self.transaction()
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

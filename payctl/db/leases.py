@@ -91,7 +91,7 @@ class Leases:
             )
             return [_lease(row) for row in rows]
 
-    def unlock(self, actor: Actor, name: str, reason: str) -> Lease:
+    def unlock(self, actor: Actor, name: str, reason: str, *, dry_run: bool = False) -> Lease:
         """Take a lease from a holder that is known to be dead.
 
         Raises:
@@ -104,7 +104,7 @@ class Leases:
         found = [each for each in self.list() if each.name == name]
         if not found:
             raise NotFound("lease.not_held", field="name", name=name[:80])
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             about = {"name": name, "holder": found[0].holder}
             record(self._db, tx, actor, "lease.unlocked", "lease", None, about, reason)
             _expire(tx, name, found[0].token, self._now())

@@ -155,7 +155,13 @@ class Operators:
             return _select(tx)
 
     def add(
-        self, actor: Actor, name: str, roles: Iterable[str], *, with_token: bool = True
+        self,
+        actor: Actor,
+        name: str,
+        roles: Iterable[str],
+        *,
+        with_token: bool = True,
+        dry_run: bool = False,
     ) -> tuple[Operator, str | None]:
         """Make an operator; returns them and their token, which is never shown again.
 
@@ -168,7 +174,7 @@ class Operators:
         if not _good_name(name):
             raise InvalidInput("operator.bad_name", field="name", name=name[:60])
         wanted = check_roles(roles)
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             if SETUP_ROLE in actor.roles and (not _is_empty(tx) or "admin" not in wanted):
                 raise Conflict("operator.first_is_admin")
             if _one(tx, operator.c.name == name) is not None:
@@ -178,7 +184,15 @@ class Operators:
             found = _get(tx, name)
         return found, token
 
-    def set_roles(self, actor: Actor, name: str, roles: Iterable[str], reason: str) -> Operator:
+    def set_roles(
+        self,
+        actor: Actor,
+        name: str,
+        roles: Iterable[str],
+        reason: str,
+        *,
+        dry_run: bool = False,
+    ) -> Operator:
         """Replace an operator's roles.
 
         Raises:
@@ -188,7 +202,7 @@ class Operators:
         require(actor, "operator.manage")
         wanted = check_roles(roles)
         _need(reason)
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             found = _get(tx, name)
             tx.execute(sa.update(operator).where(operator.c.id == found.id).values(roles=wanted))
             _keep_an_admin(tx)
@@ -196,7 +210,7 @@ class Operators:
             record(self._db, tx, actor, "operator.roles", "operator", found.id, change, reason)
             return _get(tx, name)
 
-    def disable(self, actor: Actor, name: str, reason: str) -> Operator:
+    def disable(self, actor: Actor, name: str, reason: str, *, dry_run: bool = False) -> Operator:
         """Shut an operator out; their name stays taken, their past stays theirs.
 
         Raises:
@@ -206,7 +220,7 @@ class Operators:
         require(actor, "operator.manage")
         _need(reason)
         now = self._db.clock.now()
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             found = _get(tx, name)
             if found.state == "active":
                 tx.execute(
@@ -222,7 +236,9 @@ class Operators:
                 )
             return _get(tx, name)
 
-    def new_token(self, actor: Actor, name: str, *, revoke_others: bool = False) -> str:
+    def new_token(
+        self, actor: Actor, name: str, *, revoke_others: bool = False, dry_run: bool = False
+    ) -> str:
         """Issue a token for *name*: an admin for anyone, everyone for themselves.
 
         The older ones stay valid, so that a change needs no pause, unless *revoke_others*.
@@ -232,7 +248,7 @@ class Operators:
         """
         if actor.name != name:
             require(actor, "operator.manage")
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             found = _get(tx, name)
             if found.state != "active":
                 raise Forbidden("operator.disabled", name=name)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import ids
 from payctl.db.actor import Actor
 from payctl.db.approvals import Approvals, fetch
 from payctl.db.audit import record
@@ -42,6 +43,7 @@ class Thresholds:
         limit_minor: int,
         daily_limit_minor: int,
         reason: str,
+        dry_run: bool = False,
     ) -> UUID:
         """Ask for another threshold, in minor units; it holds once a second person approves.
 
@@ -64,7 +66,7 @@ class Thresholds:
             "limit_minor": limit_minor,
             "daily_limit_minor": daily_limit_minor,
         }
-        with self._db.transaction() as tx:
+        with self._db.writing(dry_run) as tx:
             return self._approvals.request(
                 tx, actor, kind=KIND, subject_kind="threshold", subject_id=None,
                 amount_minor=None, currency=None, content=content, reason=reason,
@@ -79,7 +81,7 @@ class Thresholds:
         with self._db.transaction() as tx:
             asked = fetch(tx, approval_id)
             if asked.kind != KIND:
-                raise Conflict("approval.not_granted", id=str(approval_id))
+                raise Conflict("approval.not_granted", id=ids.encode("approval", approval_id))
             self._approvals.use(tx, actor, approval_id, asked.content)
             kind, currency = str(asked.content["kind"]), str(asked.content["currency"])
             before = current(tx, kind, currency)
