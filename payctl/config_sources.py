@@ -208,7 +208,7 @@ def _former(environ: Mapping[str, str], result: Stack) -> Layer:
             value = _LEVELS.get(raw.lower(), raw) if setting.key == "log.level" else raw
             result.put(layer, setting.key, value, str(setting.former))
     _former_database(environ, result, layer)
-    for family, variables in _FORMER_GATEWAYS.items():
+    for family, variables in FORMER_GATEWAYS.items():
         given = {key: name for key, name in variables.items() if environ.get(name)}
         taken = any(
             key == f"gateways.{family}.type" or (key.endswith(".type") and value == family)
@@ -239,7 +239,7 @@ _LEVELS = {
     "http": "info",
     "fatal": "error",
 }
-_FORMER_GATEWAYS: Mapping[str, Mapping[str, str]] = {
+FORMER_GATEWAYS: Mapping[str, Mapping[str, str]] = {
     "stripe": {"secret_key": "STRIPE_SECRET_KEY", "webhook_secrets": "STRIPE_WEBHOOK_SECRET"},
     "paypal": {
         "client_id": "PAYPAL_CLIENT_ID",

@@ -17,7 +17,7 @@ LANGUAGES = ("en", "fr")
 DIALECTS = ("std", "fr")
 
 #: flag -> name of the field it fills; those in ``_SWITCHES`` take no value.
-_VALUED = {
+VALUED = {
     "--profile": "profile",
     "--output": "output",
     "-o": "output",
@@ -38,7 +38,7 @@ _SWITCHES = {
     "--no-input": "no_input",
 }
 #: No command may declare one of these for itself; a test holds them to it.
-NAMES = frozenset(_VALUED) | frozenset(_SWITCHES)
+NAMES = frozenset(VALUED) | frozenset(_SWITCHES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def hoist(argv: Sequence[str]) -> tuple[Flags, list[str]]:
         name, equals, value = word.partition("=")
         if word in _SWITCHES:
             flags = _switch(flags, _SWITCHES[word])
-        elif name in _VALUED:
+        elif name in VALUED:
             given = value if equals else next(words, None)
             flags = _valued(flags, name, given)
         elif word.startswith("-o") and word[2:] in FORMATS:
@@ -98,7 +98,7 @@ def _switch(flags: Flags, name: str) -> Flags:
 def _valued(flags: Flags, flag: str, value: str | None) -> Flags:
     if value is None or value == "":
         raise InvalidInput("flag.needs_value", field=flag.lstrip("-"), flag=flag)
-    name = _VALUED[flag]
+    name = VALUED[flag]
     choices = {"output": FORMATS, "lang": LANGUAGES, "csv_dialect": DIALECTS}.get(name)
     if choices and value not in choices:
         raise InvalidInput(

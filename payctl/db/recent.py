@@ -1,7 +1,7 @@
 """The newest ids of a kind, for shell completion: quick or not at all.
 
-A completion that makes the shell wait is worse than none, so this goes past SQLAlchemy (a quarter of
-a second to import) and gives up after 100 ms. Ids are UUIDv7: the newest are the largest.
+A completion that makes the shell wait is worse than none, so this goes past SQLAlchemy (a quarter
+of a second to import) and gives up after 100 ms. Ids are UUIDv7: the newest are the largest.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from payctl.app import App
 from payctl.cli.main import run as run_line
@@ -39,6 +41,18 @@ class Keyboard(io.StringIO):
         return True
 
 
+_homes: WeakKeyDictionary[Database, TemporaryDirectory[str]] = WeakKeyDictionary()
+_homeless = TemporaryDirectory(prefix="payctl-test-")
+
+
+def _home(db: Database | None) -> str:
+    if db is None:
+        return _homeless.name
+    if db not in _homes:
+        _homes[db] = TemporaryDirectory(prefix="payctl-test-", ignore_cleanup_errors=True)
+    return _homes[db].name
+
+
 def run(
     *words: str,
     db: Database | None = None,
@@ -51,10 +65,11 @@ def run(
     Args:
         db: the book to use; the services are those of a default profile on it.
         app: services to use as they are.
-        environ: the whole environment; default: none but a HOME that does not exist.
+        environ: the whole environment; default: none but a HOME of this book's own, so that what
+            the sandbox gateways keep there lives and ends with the book.
         typed: lines somebody types at a terminal; default: nobody is there.
     """
-    environ = {"HOME": "/nonexistent", "LANG": "C", **(environ or {})}
+    environ = {"HOME": _home(db or (app.db if app else None)), "LANG": "C", **(environ or {})}
     if app is None and db is not None:
         app = App(load(environ=environ), db)
     stdin = Keyboard(typed) if typed is not None else io.StringIO()
