@@ -91,7 +91,9 @@ def _capabilities(settings: Settings, completes: str) -> Capabilities:
         currencies=frozenset(currencies) if currencies else None,
         countries=frozenset(countries) if countries else None,
         resend_window_s=settings.whole("resend_window_s", 86_400) or None,
-        query_by=frozenset(query_by or ("our_reference", "provider_reference")),
+        query_by=frozenset(
+            ("our_reference", "provider_reference") if query_by is None else query_by
+        ),
         late_horizon_s=settings.whole("late_horizon_s", 1800),
         # A page the customer has not seen cannot take money; a push or a charge can.
         create_moves_money=settings.flag("create_moves_money", completes != "redirect"),
