@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from payctl.payments.rule_book import RuleBook
     from payctl.payments.service import Payments
     from payctl.payments.sync import Sync
+    from payctl.webhooks.service import Inbox
 
 
 class App:
@@ -218,6 +219,12 @@ class App:
             self.db, self.book, self.dispatch, self.outcomes, self.refunds, self.approvals,
             self.breakers, self.cases, self.outbox,
         )  # fmt: skip
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        from payctl.webhooks.service import Inbox
+
+        return Inbox(self.db, self.gateways, self.sync, self.cases)
 
     def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
         from payctl.payments.refund_outcomes import RefundOutcomes

@@ -143,19 +143,46 @@ def give_back(rate: Rate, sale_minor: int, refunded_before_minor: int, refund_mi
     return _reversed(sale, refunded_before_minor + refund_minor).minus(done)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnSale:
+    """A sale in the platform's own name, in minor units; ``net_minor + vat_minor`` is the price.
+
+    ``owner_minor`` is what the designer gets of the net price, an expense of the platform.
+    """
+
+    net_minor: int
+    vat_minor: int
+    owner_minor: int
+    vat_country: str | None = None
+
+
+def split_own_sale(rate: Rate, amount_minor: int) -> OwnSale:
+    """A price with VAT in it, sold as principal: VAT comes out of the price, and the designer gets
+    the net price less the platform's rate (bounded as for an agent).
+    """
+    net = _round_half_up(amount_minor * PPM, PPM + rate.vat_ppm)
+    kept = min(_commission(rate, net), net)
+    return OwnSale(net, amount_minor - net, net - kept, rate.vat_country)
+
+
 def _whole(rate: Rate, amount_minor: int) -> Split:
     if amount_minor <= 0:
         return Split(0, 0, 0, rate.vat_country)
-    commission = share(amount_minor, rate.rate_ppm)
-    if rate.minimum_minor is not None:
-        commission = max(commission, rate.minimum_minor)
-    if rate.maximum_minor is not None:
-        commission = min(commission, rate.maximum_minor)
+    commission = _commission(rate, amount_minor)
     vat = share(commission, rate.vat_ppm)
     if commission + vat > amount_minor:
         commission = _round_half_up(amount_minor * PPM, PPM + rate.vat_ppm)
         vat = amount_minor - commission
     return Split(commission, vat, amount_minor - commission - vat, rate.vat_country)
+
+
+def _commission(rate: Rate, base_minor: int) -> int:
+    commission = share(base_minor, rate.rate_ppm)
+    if rate.minimum_minor is not None:
+        commission = max(commission, rate.minimum_minor)
+    if rate.maximum_minor is not None:
+        commission = min(commission, rate.maximum_minor)
+    return commission
 
 
 def _reversed(sale: Split, refunded_minor: int) -> Split:

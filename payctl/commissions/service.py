@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from payctl.commissions import model
-from payctl.commissions.model import Rate, Scope, Split
+from payctl.commissions.model import OwnSale, Rate, Scope, Split
 from payctl.commissions.tables import ROLES, SALE_TYPES, commission_rate, commission_role
 from payctl.countries import COUNTRIES
 from payctl.db.actor import Actor
@@ -26,6 +26,20 @@ from payctl.money import MAX_AMOUNT_MINOR, PPM, exponent
 
 #: Longest organiser reference and reason.
 MAX_TEXT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What a sale would give to whom; ``split`` as agent or ``own_sale`` as principal.
+
+    ``given_back`` is what a refund of part of it would take back.
+    """
+
+    rate: Rate
+    role: str
+    split: Split | None
+    own_sale: OwnSale | None
+    given_back: Split | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,45 @@ class Commissions:
             .limit(1)
         ).scalar_one()
         return found
+
+    def simulate(
+        self,
+        sale: Scope,
+        amount_minor: int,
+        *,
+        refund_minor: int | None = None,
+        at: datetime | None = None,
+    ) -> Simulation:
+        """What a sale of *amount_minor* by ``sale.organiser`` in ``sale.currency`` would give.
+
+        Args:
+            refund_minor: also what a refund of that much would take back.
+            at: the moment of the sale; default now.
+
+        Raises:
+            InvalidInput: ``commission.unknown_sale_type``, ``commission.refund_too_large``,
+                ``country.unknown``. NotConfigured: ``commission.no_rate``.
+        """
+        _check_scope(sale)
+        if refund_minor is not None and refund_minor > amount_minor:
+            raise InvalidInput("commission.refund_too_large", field="refund")
+        moment = at or self._db.clock.now()
+        with self._db.read() as tx:
+            role = self.role(tx, sale.sale_type, moment)
+            rate = self.rate_for(
+                tx,
+                sale_type=sale.sale_type,
+                organiser=sale.organiser,
+                currency=sale.currency,
+                country=sale.country or None,
+                at=moment,
+            )
+        if role == "principal":
+            return Simulation(rate, role, None, model.split_own_sale(rate, amount_minor), None)
+        back = (
+            None if refund_minor is None else model.give_back(rate, amount_minor, 0, refund_minor)
+        )
+        return Simulation(rate, role, model.split(rate, amount_minor), None, back)
 
     # -- the table ------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from payctl import log, pan
 from payctl.cases.service import Cases
 from payctl.db.actor import Actor
-from payctl.db.audit import record
+from payctl.db.audit import record, revealed
 from payctl.db.engine import Database
 from payctl.db.operators import job_actor
 from payctl.db.permissions import require
@@ -130,6 +130,7 @@ class Inbox:
         limit: int = 500,
         only: UUID | None = None,
         check: Callable[[], None] = lambda: None,
+        count: Callable[[str], None] = lambda what: None,
     ) -> dict[str, int]:
         """Apply due events, at most *limit*; returns how many ended in what.
 
@@ -139,6 +140,7 @@ class Inbox:
         Args:
             only: this event alone, due or not.
             check: called before each event; what it raises ends the run.
+            count: told what each event ended in, as soon as it has.
 
         Raises:
             Forbidden: ``operator.not_allowed``. NotFound: ``webhook.not_found`` for *only*.
@@ -147,7 +149,9 @@ class Inbox:
         """
         require(actor, "webhook.apply")
         if only is not None:
-            return {self._apply_only(actor, only): 1}
+            outcome = self._apply_only(actor, only)
+            count(outcome)
+            return {outcome: 1}
         counts: dict[str, int] = {}
         for _turn in range(limit):
             check()
@@ -156,6 +160,7 @@ class Inbox:
                 break
             outcome = self._try(actor, stored)
             counts[outcome] = counts.get(outcome, 0) + 1
+            count(outcome)
         return counts
 
     def _apply_only(self, actor: Actor, event_id: UUID) -> str:
@@ -278,6 +283,17 @@ class Inbox:
                 limit=limit,
             )
 
+    def body(self, actor: Actor, event_id: UUID) -> str:
+        """The stored body as text. It may name a customer, so looking at it is audited.
+
+        Raises:
+            Forbidden: ``operator.not_allowed``. NotFound: ``webhook.not_found``.
+        """
+        require(actor, "personal_data.reveal")
+        stored = self.get(event_id)
+        revealed(self._db, actor, "event", event_id, "body")
+        return stored.body.decode("utf-8", "replace")
+
     def counts(self) -> dict[str, int]:
         """How many events are received, waiting, orphaned and dead."""
         with self._db.read() as tx:
@@ -334,7 +350,10 @@ class Inbox:
         try:
             return self._gateways[account]
         except KeyError:
-            raise NotFound("gateway.not_found", field="gateway", account=account[:60]) from None
+            known = ", ".join(sorted(self._gateways))
+            raise NotFound(
+                "gateway.not_found", field="gateway", gateway=account[:60], known=known
+            ) from None
 
 
 def _read(gateway: Gateway, body: bytes, headers: Mapping[str, str], now: datetime) -> Event | None:

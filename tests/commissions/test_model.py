@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payctl.commissions.model import (
+    OwnSale,
     Rate,
     Scope,
     Split,
     choose,
     give_back,
     split,
+    split_own_sale,
 )
 
 pytestmark = pytest.mark.unit
@@ -68,6 +70,18 @@ def test_late_success_in_eur() -> None:
 
 def test_template_of_an_agent() -> None:
     assert split(rate(300_000), 2_000) == Split(600, 120, 1_280, "FR")
+
+
+def test_template_of_a_principal() -> None:
+    assert split_own_sale(rate(300_000), 2_400) == OwnSale(2_000, 400, 1_400, "FR")
+
+
+@given(rates(), amounts)
+def test_parts_of_an_own_sale(some: Rate, amount: int) -> None:
+    sale = split_own_sale(some, amount)
+    assert sale.net_minor + sale.vat_minor == amount
+    assert 0 <= sale.owner_minor <= sale.net_minor
+    assert sale.vat_minor >= 0
 
 
 def test_refund_in_two_parts() -> None:
