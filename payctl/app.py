@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from payctl.insight.doctor import Doctor
     from payctl.insight.upkeep import Upkeep
     from payctl.ledger.book import Book
+    from payctl.ledger.holds import Holds
     from payctl.notifications.outbox import Outbox
     from payctl.payments.breaker import Breakers
     from payctl.payments.breaker_desk import BreakerDesk
@@ -109,8 +110,15 @@ class App:
         from zoneinfo import ZoneInfo
 
         from payctl.ledger.book import Book
+    from payctl.ledger.holds import Holds
 
         return Book(self.db, ZoneInfo(self.config.timezone))
+
+    @cached_property
+    def holds(self) -> Holds:
+        from payctl.ledger.holds import Holds
+
+        return Holds(self.db, self.book)
 
     @cached_property
     def outbox(self) -> Outbox:

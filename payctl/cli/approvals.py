@@ -31,7 +31,7 @@ from payctl.cli.framework import (
 )
 from payctl.cli.messages import say
 from payctl.db.approvals import Approval
-from payctl.db.thresholds import Threshold
+from payctl.db.thresholds import ANY_CURRENCY, Threshold
 
 app = noun("approvals")
 thresholds = group(app, "thresholds", "from which amount on a second person is needed")
@@ -56,7 +56,7 @@ VIEW = (
 )
 THRESHOLD_COLUMNS = (
     Column("kind", rank=0),
-    Column("currency", rank=0),
+    Column("always", "state"),
     Column("limit_minor", "money", rank=0),
     Column("daily_limit_minor", "money", rank=0),
     Column("set_by"),
@@ -176,7 +176,7 @@ def list_thresholds(
 ) -> None:
     """List the amounts above which a second person is needed.
 
-    A currency that is not listed needs one for any amount; "*" is for acts that always do.
+    A currency that is not listed needs one for any amount; some acts always do.
     """
     found = session().app.thresholds.list(history=history)
     emit_list(map(_threshold, found), "payctl.thresholds/1", THRESHOLD_COLUMNS, id_key="kind")
@@ -260,12 +260,14 @@ def _subject(kind: str, value: Any) -> str | None:
 
 
 def _threshold(rule: Threshold) -> dict[str, Any]:
+    always = rule.currency == ANY_CURRENCY and rule.limit_minor == 0
     return {
         "kind": rule.kind,
-        "currency": rule.currency,
+        "currency": None if rule.currency == ANY_CURRENCY else rule.currency,
+        "always": always,
         "version": rule.version,
-        "limit_minor": rule.limit_minor,
-        "daily_limit_minor": rule.daily_limit_minor,
+        "limit_minor": None if always else rule.limit_minor,
+        "daily_limit_minor": None if always else rule.daily_limit_minor,
         "set_at": rule.set_at,
         "set_by": rule.set_by,
         "reason": rule.reason,

@@ -10,12 +10,14 @@ from payctl import log
 from payctl.cli.cells import to_json
 from payctl.cli.messages import Message, render, say
 from payctl.cli.session import Session
-from payctl.errors import ExitCode, InvalidInput, PayctlError
+from payctl.errors import ExitCode, Forbidden, InvalidInput, PayctlError
 
 
 def report(error: PayctlError, session: Session) -> int:
     """Tell *error* and return its exit code."""
     _tell(error, session)
+    if isinstance(error, Forbidden):
+        _remember(error, session)
     if session.debug:
         sys.stderr.write(log.redact("".join(traceback.format_exception(error))))
     if error.exit_code is ExitCode.BUG:
@@ -78,6 +80,21 @@ def error_json(error: PayctlError, message: Message) -> dict[str, Any]:
     if isinstance(retry, (int, float)):
         shape["retryAfter"] = round(retry)
     return shape
+
+
+def _remember(error: Forbidden, session: Session) -> None:
+    """A refusal belongs into the audit trail: who tried what, and was not let."""
+    from payctl.db.actor import Actor
+    from payctl.db.operators import user_name
+
+    services = session.__dict__.get("app")
+    if services is None:
+        return
+    nobody = Actor(user_name(), frozenset(), "unknown", command=session.command)
+    try:
+        services.audit.denied(session.__dict__.get("actor", nobody), error)
+    except PayctlError as lost:
+        log.error("denial not recorded", code=error.code, why=lost.code)
 
 
 def _lang(session: Session) -> str:

@@ -101,6 +101,12 @@ def run_job(name: NameArgument, limit: LimitOption = 500) -> None:
     job = jobs.find(name)
     confirm([f"run job {job.name}: {job.summary}"])
     if run.dry_run:
+        emit(
+            {"job": job.name, "role": job.role, "summary": job.summary},
+            "payctl.job/1",
+            (Column("job"), Column("role"), Column("summary")),
+            id_key="job",
+        )
         return
     report = jobs.run(
         services, name, limit=limit, host=socket.gethostname(), session=f"pid {os.getpid()}"

@@ -21,7 +21,7 @@ from payctl.cli.framework import (
     undo,
 )
 from payctl.cli.messages import say
-from payctl.db.operators import Operator
+from payctl.db.operators import Operator, require
 
 app = noun("operators")
 COLUMNS = (
@@ -47,7 +47,9 @@ RolesOption = Annotated[
 @command(app, "list", examples=["payctl operators list", "payctl operators list --json"])
 def list_operators() -> None:
     """List operators and their roles."""
-    found = session().app.operators.list()
+    run = session()
+    require(run.actor, "read")
+    found = run.app.operators.list()
     emit_list(map(_json, found), "payctl.operators/1", COLUMNS, hint="payctl operators add NAME")
 
 

@@ -28,9 +28,7 @@ from payctl.errors import CheckFailed, Conflict, NotConfigured, NotFound, Unavai
 
 SCHEMA = "payctl.backup/1"
 #: Tables a book has rows in before anything happened in it: they do not make it "in use".
-_OWN_ROOM = frozenset(
-    {"operator", "operator_token", "audit", "audit_head", "lease", "job_run", "approval"}
-)
+_OWN_ROOM = frozenset({"operator", "audit", "audit_head", "lease", "job_run"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ _RULES = frozenset({"admin"})
 
 #: Every act and the roles that may do it. A role ``job.…`` belongs to one job.
 PERMISSIONS: dict[str, frozenset[str]] = {
-    "read": _ALL,
+    "read": _ALL | {SETUP_ROLE},
     "payment.process": _DESK | {CORE, "admin"},
     "payment.capture": _DESK | {CORE},
     "payment.cancel": _DESK | {CORE},
@@ -33,7 +33,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "dispute.handle": _DESK,
     "case.work": _DESK | {"admin"},
     "case.resolve": _DESK,
-    "gateway.change": _DESK | {"admin"},
+    "gateway.control": _DESK | {"admin"},
     "gateway.manage": _RULES,
     "routing.manage": _RULES,
     "float.topup": _OFFICE,
