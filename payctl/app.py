@@ -110,7 +110,6 @@ class App:
         from zoneinfo import ZoneInfo
 
         from payctl.ledger.book import Book
-    from payctl.ledger.holds import Holds
 
         return Book(self.db, ZoneInfo(self.config.timezone))
 
