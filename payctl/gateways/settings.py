@@ -8,6 +8,7 @@ A misspelt key in a payment system must not be ignored: whoever writes ``webhook
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from payctl.errors import NotConfigured
@@ -106,18 +107,18 @@ class Settings:
         return out
 
     def secret(self, key: str) -> Callable[[], str]:
-        """The secret that *key* refers to, resolved when it is called and not before.
+        """The secret that *key* refers to, resolved when first called, and then remembered.
 
         Raises:
             NotConfigured: ``gateway.setting_missing`` at once when the key is absent.
         """
         reference = self.text(key)
-        return lambda: self._secrets(reference)
+        return cache(lambda: self._secrets(reference))
 
     def secret_list(self, key: str) -> Callable[[], tuple[str, ...]]:
         """All secrets of a list of references (keys being rolled overlap); empty when absent."""
         references = self.words(key) or ()
-        return lambda: tuple(self._secrets(reference) for reference in references)
+        return cache(lambda: tuple(self._secrets(reference) for reference in references))
 
     def done(self) -> None:
         """Refuse what nothing has read.

@@ -1,0 +1,342 @@
+"""Stripe: payment intents, refunds, customers, balance and webhooks.
+
+**One request per payment.** With a payment token we create and confirm in the same POST: then every
+unknown has one key, and is resolved by sending the same key again within 23 hours (Stripe keeps a
+key for at least 24 and replays its first answer), by the intent's id, or by listing the intents
+created since and comparing ``metadata.payctl_ref``. Two requests would have two unknowns and, after
+a crash between them, an intent whose id nobody stored. So ``create_moves_money`` is declared true:
+a payment whose creation is unknown must not be failed over, since it may have been confirmed.
+Without a token the intent stays unconfirmed and its client secret goes to the customer's page,
+where it may be tried several times; there a decline is not the end of it, a cancellation is.
+
+**A 500 is kept for its key and replayed for ever**, so after one only a look at the object helps.
+**409** means that the same key is being worked on: unknown, not a duplicate.
+
+Sources: docs.stripe.com/api/idempotent_requests, /error-low-level,
+/payments/paymentintents/lifecycle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from payctl.clock import Clock
+from payctl.errors import InvalidInput, NotConfigured, NotSent
+from payctl.gateways import stripe_requests as requests
+from payctl.gateways.base import (
+    Answer,
+    BalanceLine,
+    Capabilities,
+    CaptureRequest,
+    Event,
+    Health,
+    Outcome,
+    PaymentRequest,
+    Probe,
+    Reference,
+    RefundRequest,
+    RejectKind,
+)
+from payctl.gateways.checks import (
+    refuse_capture,
+    refuse_payment,
+    refuse_query,
+    refuse_refund,
+    rejected,
+)
+from payctl.gateways.http import Http, Reply
+from payctl.gateways.settings import Settings
+from payctl.gateways.signature import header_of, verify
+from payctl.gateways.stripe_answers import (
+    failed,
+    of_event,
+    of_intent,
+    of_refund,
+    read,
+    unreadable,
+)
+from payctl.gateways.stripe_customers import Customers
+from payctl.gateways.stripe_lists import Lists
+from payctl.gateways.stripe_money import CURRENCIES, from_stripe, limits, to_stripe
+from payctl.gateways.stripe_sdk import Sdk
+
+if TYPE_CHECKING:
+    from stripe._request_options import RequestOptions
+    from stripe._v1_services import V1Services
+
+_DAY_S = 86_400
+
+
+class StripeGateway:
+    """See the module. Settings: ``secret_key`` (reference), ``webhook_secrets`` (references),
+    ``api_base``, ``methods``, ``currencies``, ``plain_requests``."""
+
+    name = "stripe"
+
+    def __init__(
+        self,
+        account: str,
+        *,
+        key: Callable[[], str],
+        webhook_secrets: Callable[[], tuple[str, ...]],
+        clock: Clock,
+        probe: Probe,
+        api_base: str | None = None,
+        methods: frozenset[str] = frozenset({"card"}),
+        currencies: frozenset[str] = CURRENCIES,
+        plain_requests: bool = False,
+    ) -> None:
+        self.account = account
+        self.capabilities = _capabilities(methods, currencies)
+        self._key = key
+        self._webhook_secrets = webhook_secrets
+        self._clock = clock
+        self._plain = plain_requests
+        self._http = Http(clock, probe=probe, secrets=lambda: (key(),))
+        self._sdk = Sdk(self._http, key, api_base)
+        self._lists = Lists(self._sdk, clock)
+        self.customers = Customers(account, self._sdk)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, clock: Clock, probe: Probe) -> StripeGateway:
+        key = settings.secret("secret_key")
+        secrets = settings.secret_list("webhook_secrets")
+        methods, currencies = settings.words("methods"), settings.words("currencies")
+        gateway = cls(
+            settings.account,
+            key=key,
+            webhook_secrets=secrets,
+            clock=clock,
+            probe=probe,
+            api_base=settings.text_or_none("api_base"),
+            methods=frozenset(methods or ("card",)),
+            currencies=frozenset(currencies) & CURRENCIES if currencies else CURRENCIES,
+            plain_requests=settings.flag("plain_requests", False),
+        )
+        settings.done()
+        return gateway
+
+    @property
+    def live(self) -> bool:
+        """Whether the key is not one of test mode: anything else is treated as real money."""
+        return not self._key().startswith(("sk_test_", "rk_test_"))
+
+    # --- payments -------------------------------------------------------------------------------
+
+    def create_payment(self, request: PaymentRequest) -> Answer:
+        if refusal := refuse_payment(self.capabilities, request):
+            return refusal
+        if to_stripe(request.amount_minor, request.currency) is None:
+            return rejected("amount_not_representable", request.currency)
+        params = requests.intent(request, plain=self._plain)
+        return self._intent(
+            request.deadline_s,
+            lambda v1: v1.payment_intents.create(
+                params, {"idempotency_key": request.idempotency_key}
+            ),
+        )
+
+    def confirm_payment(
+        self,
+        intent_id: str,
+        payment_token: str,
+        idempotency_key: str,
+        *,
+        return_url: str | None = None,
+        deadline_s: float = 10.0,
+    ) -> Answer:
+        """Confirm an intent that was created without a means of payment."""
+
+        def act(v1: V1Services) -> object:
+            options: RequestOptions = {"idempotency_key": idempotency_key}
+            if return_url:
+                return v1.payment_intents.confirm(
+                    intent_id, {"payment_method": payment_token, "return_url": return_url}, options
+                )
+            return v1.payment_intents.confirm(intent_id, {"payment_method": payment_token}, options)
+
+        return self._intent(deadline_s, act)
+
+    def query_payment(self, reference: Reference) -> Answer:
+        if refusal := refuse_query(self.capabilities, reference):
+            return refusal
+        if reference.provider_reference:
+            return self._intent(
+                reference.deadline_s,
+                lambda v1: v1.payment_intents.retrieve(
+                    str(reference.provider_reference), {"expand": requests.EXPAND}
+                ),
+            )
+        found = self._lists.intent(reference)
+        if found.provider_reference is None:
+            return found
+        # The list shows no fee; the object itself does.
+        return self.query_payment(replace(reference, provider_reference=found.provider_reference))
+
+    def capture_payment(self, request: CaptureRequest) -> Answer:
+        if refusal := refuse_capture(self.capabilities, request):
+            return refusal
+        if to_stripe(request.amount_minor, request.currency) is None:
+            return rejected("amount_not_representable", request.currency)
+        intent_id, missing = self._intent_id(request.payment)
+        if missing:
+            return missing
+        answer = self._intent(
+            request.deadline_s,
+            lambda v1: v1.payment_intents.capture(
+                intent_id, requests.capture(request), {"idempotency_key": request.idempotency_key}
+            ),
+        )
+        if answer.outcome in (Outcome.SUCCEEDED, Outcome.AUTHORIZED):
+            # The intent tells the sum; this exchange proves that this capture is in it.
+            return replace(answer, outcome=Outcome.SUCCEEDED, amount_minor=request.amount_minor)
+        return answer
+
+    def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        intent_id, missing = self._intent_id(reference)
+        if missing:
+            return missing
+        return self._intent(
+            reference.deadline_s,
+            lambda v1: v1.payment_intents.cancel(
+                intent_id, None, {"idempotency_key": idempotency_key}
+            ),
+        )
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
+        return self._lists.intents(since, until)
+
+    # --- refunds --------------------------------------------------------------------------------
+
+    def refund_payment(self, request: RefundRequest) -> Answer:
+        if refusal := refuse_refund(self.capabilities, request):
+            return refusal
+        if to_stripe(request.amount_minor, request.currency) is None:
+            return rejected("amount_not_representable", request.currency)
+        intent_id, missing = self._intent_id(request.payment)
+        if missing:
+            return missing
+        answer = self._object(
+            request.deadline_s,
+            lambda v1: v1.refunds.create(
+                requests.refund(request, intent_id), {"idempotency_key": request.idempotency_key}
+            ),
+            "refund",
+            of_refund,
+        )
+        if answer.outcome is Outcome.NOT_FOUND:
+            return replace(answer, outcome=Outcome.REJECTED, reject=RejectKind.VALIDATION,
+                           code="payment_not_found")  # fmt: skip
+        return answer
+
+    def query_refund(self, reference: Reference) -> Answer:
+        if refusal := refuse_query(self.capabilities, reference):
+            return refusal
+        if refund_id := reference.provider_reference:
+            return self._object(
+                reference.deadline_s, lambda v1: v1.refunds.retrieve(refund_id), "refund", of_refund
+            )
+        return self._lists.refund(reference)
+
+    # --- account --------------------------------------------------------------------------------
+
+    def balance(self) -> list[BalanceLine]:
+        reply = self._sdk.ask(10.0, lambda v1: v1.balance.retrieve())
+        bad = reply if isinstance(reply, Answer) else failed(reply)
+        data = None if isinstance(reply, Answer) or bad else read(reply)
+        if bad is not None and bad.reject is RejectKind.AUTH:
+            raise NotConfigured("gateway.refused_credentials", account=self.account)
+        if data is None:
+            why = str(bad.outcome) if bad else "unreadable"
+            raise NotSent("gateway.unreachable", account=self.account, why=why)
+        sums: dict[str, list[int]] = {}
+        for place, kind in enumerate(("available", "pending")):
+            for line in data.get(kind) or ():
+                currency = str(line["currency"]).upper()
+                sums.setdefault(currency, [0, 0])[place] += from_stripe(line["amount"], currency)
+        return [BalanceLine(code, *pair) for code, pair in sorted(sums.items())]
+
+    def ping(self) -> Health:
+        reply = self._sdk.ask(5.0, lambda v1: v1.balance.retrieve())
+        bad = reply if isinstance(reply, Answer) else failed(reply)
+        if bad is None:
+            return Health(True, reply.latency_ms, "live" if self.live else "test mode")
+        return Health(False, reply.latency_ms, f"{bad.outcome}: {bad.message or bad.code or ''}")
+
+    def parse_event(
+        self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
+    ) -> Event:
+        secrets = self._webhook_secrets()
+        if not secrets:
+            raise NotConfigured(
+                "gateway.setting_missing", field="webhook_secrets", account=self.account
+            )
+        verify(body, header_of(headers, "Stripe-Signature"), secrets, received_at)
+        try:
+            return of_event(json.loads(body))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as broken:
+            raise InvalidInput("event.unreadable", field="body") from broken
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    # --- exchanges ------------------------------------------------------------------------------
+
+    def _object(
+        self,
+        deadline_s: float,
+        act: Callable[[V1Services], object],
+        kind: str,
+        read_object: Callable[[Mapping[str, Any], Reply], Answer],
+    ) -> Answer:
+        reply = self._sdk.ask(deadline_s, act)
+        if isinstance(reply, Answer):
+            return reply
+        if answer := failed(reply):
+            return answer
+        data = read(reply)
+        if data is None or data.get("object") != kind:
+            return unreadable(reply)
+        try:
+            return read_object(data, reply)
+        except (KeyError, ValueError, TypeError, AttributeError):
+            return unreadable(reply, f"a {kind} without its fields")
+
+    def _intent(self, deadline_s: float, act: Callable[[V1Services], object]) -> Answer:
+        return self._object(deadline_s, act, "payment_intent", of_intent)
+
+    def _intent_id(self, reference: Reference) -> tuple[str, Answer | None]:
+        """The intent's id, looked up by our reference where it was never learnt."""
+        if reference.provider_reference:
+            return reference.provider_reference, None
+        if refusal := refuse_query(self.capabilities, reference):
+            return "", refusal
+        found = self._lists.intent(reference)
+        if found.provider_reference:
+            return found.provider_reference, None
+        # A look-up changes nothing: what it could not learn, the change was never sent for.
+        unsure = found.outcome is Outcome.UNKNOWN
+        return "", replace(found, outcome=Outcome.NOT_SENT) if unsure else found
+
+
+def _capabilities(methods: frozenset[str], currencies: frozenset[str]) -> Capabilities:
+    return Capabilities(
+        methods=methods,
+        currencies=currencies,
+        resend_window_s=_DAY_S - 3600,
+        query_by=frozenset({"provider_reference", "our_reference"}),
+        late_horizon_s=_DAY_S,
+        create_moves_money=True,
+        revocable=True,
+        manual_capture=True,
+        refunds="partial",
+        query_refunds=True,
+        balance=True,
+        lists_payments=True,
+        limits={code: pair for code, pair in limits().items() if code in currencies},
+    )

@@ -1,0 +1,106 @@
+"""Stripe's lists: how an object is found by our reference, and all payments of a span.
+
+Stripe's search would take our reference at once, but it lags behind by up to a minute and more in
+an outage (docs.stripe.com/search), and a payment that is not found yet must not be taken for one
+that is not there. A list reads what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from payctl.clock import Clock
+from payctl.gateways import stripe_requests as requests
+from payctl.gateways.base import Answer, Outcome, Reference
+from payctl.gateways.http import Reply
+from payctl.gateways.stripe_answers import REF, failed, of_intent, of_refund, read, unreadable
+from payctl.gateways.stripe_sdk import Sdk
+
+if TYPE_CHECKING:
+    from stripe._v1_services import V1Services
+
+#: A look gives up after this many pages of 100 and stays unknown.
+MAX_PAGES = 50
+_ALL_S = 60.0
+Found = list[tuple[dict[str, Any], Reply]]
+
+
+class Lists:
+    """Reads pages until the object is found, the list ends, or the deadline passes."""
+
+    def __init__(self, sdk: Sdk, clock: Clock) -> None:
+        self._sdk = sdk
+        self._clock = clock
+
+    def intent(self, reference: Reference) -> Answer:
+        """The newest intent that carries our reference, without its fee."""
+        since = requests.lookback(reference.created_at, self._clock.now())
+        found, broken = self._pages(
+            reference.deadline_s,
+            lambda v1, after: v1.payment_intents.list(requests.intents_since(since, None, after)),
+            reference.our_reference,
+        )
+        return of_intent(*found[-1]) if found else broken or Answer(Outcome.NOT_FOUND)
+
+    def refund(self, reference: Reference) -> Answer:
+        """The newest refund that carries our reference."""
+        since = requests.lookback(reference.created_at, self._clock.now())
+        found, broken = self._pages(
+            reference.deadline_s,
+            lambda v1, after: v1.refunds.list(requests.refunds_since(since, after)),
+            reference.our_reference,
+        )
+        return of_refund(*found[-1]) if found else broken or Answer(Outcome.NOT_FOUND)
+
+    def intents(self, since: datetime, until: datetime) -> Iterator[Answer]:
+        """All intents of a span, oldest first: all are read before, as Stripe gives the newest."""
+        found, broken = self._pages(
+            _ALL_S,
+            lambda v1, after: v1.payment_intents.list(requests.intents_since(since, until, after)),
+        )
+        for item, reply in reversed(found):
+            # The page's record would be repeated a hundred times.
+            yield of_intent(item, replace(reply, exchange={}))
+        if broken:
+            yield replace(broken, provider_reference=None)
+
+    def _pages(
+        self,
+        deadline_s: float,
+        page: Callable[[V1Services, str], object],
+        wanted: str | None = None,
+    ) -> tuple[Found, Answer | None]:
+        """All objects of a list, or those with reference *wanted*, and how the list broke off."""
+        until = self._clock.monotonic() + deadline_s
+        found: Found = []
+        after = ""
+        for _ in range(MAX_PAGES):
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                return found, Answer(Outcome.UNKNOWN, message="no time left for the next page")
+            reply = self._page(left, page, after)
+            if isinstance(reply, Answer):
+                return found, reply
+            data = read(reply) or {}
+            items = data.get("data")
+            if not isinstance(items, list):
+                return found, unreadable(reply)
+            found += [(item, reply) for item in items if wanted in (None, _reference(item))]
+            if not data.get("has_more") or not items or (wanted and found):
+                return found, None
+            after = str(items[-1]["id"])
+        return found, Answer(Outcome.UNKNOWN, message="the list is longer than we read")
+
+    def _page(
+        self, deadline_s: float, page: Callable[[V1Services, str], object], after: str
+    ) -> Reply | Answer:
+        reply = self._sdk.ask(deadline_s, lambda v1: page(v1, after))
+        return reply if isinstance(reply, Answer) else failed(reply) or reply
+
+
+def _reference(item: dict[str, Any]) -> str | None:
+    found = (item.get("metadata") or {}).get(REF)
+    return str(found) if found is not None else ""
