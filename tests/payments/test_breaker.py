@@ -228,6 +228,20 @@ def test_it_opens_exactly_when_the_rules_say(
             return
 
 
+@pytest.mark.parametrize(("minutes", "opens"), [(4, True), (5, False)])
+def test_the_window_is_five_minutes(
+    db: Database, clock: ManualClock, minutes: int, opens: bool
+) -> None:
+    breakers = Breakers(db)
+    for answer in (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, OK):
+        send(db, breakers, answer)
+    clock.advance(timedelta(minutes=minutes))
+    for answer in (UNKNOWN, OK, UNKNOWN, UNKNOWN, UNKNOWN):
+        send(db, breakers, answer)
+    found = row(db)
+    assert found is not None and (found["state"] == "open") is opens
+
+
 def test_declines_never_open_it(db: Database) -> None:
     breakers = Breakers(db)
     for _ in range(40):
