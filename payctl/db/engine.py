@@ -82,7 +82,7 @@ class Database:
                     last.sort(key=lambda item: item[0])
                     last.pop(0)[1](connection)
                 self._tell("commit.before")
-                transaction.commit()
+                _commit(connection, transaction)
                 self._tell("commit.after")
             finally:
                 connection.info.pop(_AT_COMMIT, None)
@@ -217,6 +217,18 @@ class Database:
     def _tell(self, point: str) -> None:
         if self._probe is not None:
             self._probe(point)
+
+
+def _commit(connection: sa.Connection, transaction: sa.RootTransaction) -> None:
+    """Commit; when that fails, roll back in the driver too. SQLite keeps a transaction open whose
+    COMMIT failed (a deferred key, a full disk), and the pool would hand it to the next caller.
+    """
+    try:
+        transaction.commit()
+    except exc.DBAPIError:
+        if not connection.invalidated:
+            connection.connection.rollback()
+        raise
 
 
 def _parse(url: str) -> sa.URL:
