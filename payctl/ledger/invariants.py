@@ -17,7 +17,7 @@ from payctl.ids import encode
 from payctl.ledger import periods
 from payctl.ledger.accounts import find_line, full_code
 from payctl.ledger.check import Check, Violation
-from payctl.ledger.reports import COVER_ASSETS, COVER_OWED
+from payctl.ledger.cover import cover
 from payctl.ledger.sums import balances_now
 from payctl.ledger.tables import account, entry, journal, period, period_balance
 from payctl.money import format_money
@@ -234,21 +234,19 @@ def _closed_periods(tx: sa.Connection) -> list[Violation]:
 
 
 def _cover(tx: sa.Connection) -> list[Violation]:
-    """What we have for others, less what we owe them, per currency."""
-    surplus: dict[str, int] = {}
-    amounts = balances_now(tx)
-    for row in tx.execute(sa.select(account.c.id, account.c.code, account.c.currency)):
-        if row.code.partition(":")[0] in COVER_ASSETS + COVER_OWED:
-            amount_minor, _ = amounts.get(row.id, (0, 0))
-            surplus[row.currency] = surplus.get(row.currency, 0) + amount_minor
+    """Per currency, what we owe to others and have not; a deficit that is only ours is no case."""
     return [
         Violation(
-            "cover", None, amount, currency,
-            f"{format_money(-amount, currency)} of other people's money are not covered",
+            "cover",
+            None,
+            each.surplus_minor,
+            each.currency,
+            f"{format_money(min(each.owed_minor, -each.surplus_minor), each.currency)} of other"
+            " people's money are not there",
         )
-        for currency, amount in sorted(surplus.items())
-        if amount < 0
-    ]  # fmt: skip
+        for each in cover(tx)
+        if each.owed_minor > 0 and each.surplus_minor < 0
+    ]
 
 
 def ageing(now: datetime) -> Check:

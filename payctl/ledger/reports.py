@@ -21,6 +21,7 @@ from payctl.errors import NotFound
 from payctl.ids import floor_of
 from payctl.ledger import journals
 from payctl.ledger.accounts import full_code
+from payctl.ledger.cover import Cover, cover
 from payctl.ledger.model import Journal
 from payctl.ledger.sums import By, balances_now, sums_until
 from payctl.ledger.tables import account, entry, journal
@@ -103,23 +104,6 @@ class Statement:
     opening_minor: int
     closing_minor: int
     lines: tuple[StatementLine, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """Whether other people's money is there, in one currency.
-
-    ``assets_minor``: with providers, on the way, at banks, contested, in currency positions.
-    ``owed_minor``: wallets, refunds on their way, unapplied receipts, VAT.
-    """
-
-    currency: str
-    assets_minor: int
-    owed_minor: int
-
-    @property
-    def surplus_minor(self) -> int:
-        return self.assets_minor - self.owed_minor
 
 
 class Reports:
@@ -281,22 +265,8 @@ class Reports:
 
     def cover(self, tx: sa.Connection) -> list[Cover]:
         """Per currency: is the money we keep for others covered by what we have?"""
-        assets: dict[str, int] = defaultdict(int)
-        owed: dict[str, int] = defaultdict(int)
-        for each in self.accounts(tx):
-            family = each.code.partition(":")[0]
-            if family in COVER_ASSETS:
-                assets[each.currency] += each.balance_minor
-            elif family in COVER_OWED:
-                owed[each.currency] -= each.balance_minor
-        return [
-            Cover(each, assets[each], owed[each]) for each in sorted(assets.keys() | owed.keys())
-        ]
+        return cover(tx)
 
-
-#: First parts of the codes on either side of the cover (postings, "What must hold").
-COVER_ASSETS = ("gateway", "transit", "bank", "dispute", "fx")
-COVER_OWED = ("wallet", "refund", "unapplied", "vat")
 
 _LINES = (
     sa.select(

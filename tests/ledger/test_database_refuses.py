@@ -1,0 +1,342 @@
+"""The database itself keeps the book: raw SQL, as the owner of all tables, is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from payctl.db.engine import Database
+from payctl.ledger import partitions
+from payctl.ledger.book import Book
+from payctl.ledger.tables import account, balance, entry, hold_event, journal, journal_meta, period
+from tests.ledger import kit
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def posted(db: Database) -> UUID:
+    with db.transaction() as tx:
+        return kit.fund(Book(db), tx, "wallet:o:available", 10_000).journal_id
+
+
+@contextmanager
+def refused(db: Database, words: str) -> Iterator[sa.Connection]:
+    """The block, or the commit after it, is refused with *words*, and nothing of it stays."""
+    with db.read() as tx:
+        before = [tx.scalar(sa.select(sa.func.count()).select_from(t)) for t in (journal, entry)]
+    with pytest.raises(DBAPIError) as caught, db.transaction() as tx:
+        yield tx
+    assert words in str(caught.value.orig)
+    with db.read() as tx:
+        after = [tx.scalar(sa.select(sa.func.count()).select_from(t)) for t in (journal, entry)]
+    assert after == before
+    assert kit.problems(db) == []
+
+
+class Raw:
+    """Rows as an attacker with a database client would write them."""
+
+    def __init__(self, db: Database, tx: sa.Connection) -> None:
+        self.db, self.tx = db, tx
+        self.id = db.ids.new()
+
+    def journal(self, legs: int = 2, period: int = 202611, **more: Any) -> None:
+        now = self.db.clock.now()
+        row = dict(
+            id=self.id, kind="raw", posting_key="raw", posted_at=now, effective_at=now,
+            period=period, legs=legs, actor="x", meta={}, content_hash=bytes(32),
+        )  # fmt: skip
+        self.tx.execute(sa.insert(journal), {**row, **more})
+
+    def entries(self, *amounts: int, first: int = 1, into: str | None = None, **more: Any) -> None:
+        target = entry if into is None else entry.to_metadata(sa.MetaData(), name=into)
+        codes = ("opening:migration", "wallet:o:available")
+        ids = [self._account(codes[number % 2]) for number in range(len(amounts))]
+        rows = [
+            dict(
+                journal_id=self.id, leg=first + number, account_id=ids[number], stripe=0,
+                currency="EUR", amount_minor=amount, balance_after_minor=0, version=99 + number,
+            )
+            for number, amount in enumerate(amounts)
+        ]  # fmt: skip
+        self.tx.execute(sa.insert(target).values([{**row, **more} for row in rows]))
+
+    def _account(self, code: str) -> UUID:
+        found = self.tx.scalar(sa.select(account.c.id).where(account.c.code == code))
+        assert found is not None
+        return found
+
+    def both(self, *amounts: int, legs: int | None = None, period: int = 202611) -> None:
+        """Journal and entries in the order the engine wants them."""
+        legs = len(amounts) if legs is None else legs
+        if self.db.is_sqlite:
+            self.entries(*amounts)
+            self.journal(legs, period)
+        else:
+            self.journal(legs, period)
+            self.entries(*amounts)
+
+
+def test_raw_rows_that_are_sound_are_let_in(db: Database, posted: UUID) -> None:
+    """The other tests would prove nothing if the database refused everything."""
+    with db.transaction() as tx:
+        Raw(db, tx).both(500, -500)
+    assert kit.problems(db) != []  # the balances were not moved: that is what ledger check is for
+
+
+def test_unbalanced(db: Database, posted: UUID) -> None:
+    with refused(db, "unbalanced") as tx:
+        Raw(db, tx).both(500, -499)
+
+
+def test_unbalanced_in_one_of_two_currencies(db: Database, posted: UUID) -> None:
+    with db.transaction() as tx:
+        kit.fund(Book(db), tx, "wallet:o:available", 1, "XOF")
+    with refused(db, "unbalanced") as tx:
+        raw = Raw(db, tx)
+        if not db.is_sqlite:
+            raw.journal(2)
+        ids = dict(
+            tx.execute(
+                sa.select(account.c.currency, account.c.id).where(
+                    account.c.code == "opening:migration"
+                )
+            ).all()
+        )
+        common = dict(journal_id=raw.id, stripe=0, balance_after_minor=0, version=50)
+        rows = [
+            {**common, "leg": 1, "account_id": ids["EUR"], "currency": "EUR", "amount_minor": 5},
+            {**common, "leg": 2, "account_id": ids["XOF"], "currency": "XOF", "amount_minor": -5},
+        ]
+        tx.execute(sa.insert(entry).values(rows))
+        if db.is_sqlite:
+            raw.journal(2)
+
+
+@pytest.mark.parametrize("legs", [1, 3])
+def test_wrong_number_of_legs(db: Database, posted: UUID, legs: int) -> None:
+    with refused(db, "legs") as tx:
+        Raw(db, tx).both(500, -500, legs=legs)
+
+
+def test_leg_numbers_with_a_gap(db: Database, posted: UUID) -> None:
+    with refused(db, "as many as it has legs") as tx:
+        raw = Raw(db, tx)
+        if not db.is_sqlite:
+            raw.journal()
+        raw.entries(500, -500, first=2)
+        if db.is_sqlite:
+            raw.journal()
+
+
+def test_entries_without_a_journal(db: Database, posted: UUID) -> None:
+    words = "FOREIGN KEY" if db.is_sqlite else "without journal"
+    with refused(db, words) as tx:
+        Raw(db, tx).entries(500, -500)
+
+
+def test_a_journal_without_entries(db: Database, posted: UUID) -> None:
+    words = "as many as it has legs" if db.is_sqlite else "journal without entries"
+    with refused(db, words) as tx:
+        Raw(db, tx).journal()
+
+
+def test_entries_that_come_late(db: Database, posted: UUID) -> None:
+    words = "sealed" if db.is_sqlite else "as many as it has legs"
+    with refused(db, words) as tx:
+        raw = Raw(db, tx)
+        raw.id = posted
+        raw.entries(500, -500, first=3)
+
+
+def test_an_amount_of_zero(db: Database, posted: UUID) -> None:
+    with refused(db, "amount") as tx:
+        Raw(db, tx).both(0, 0)
+
+
+def test_an_entry_in_another_currency_than_its_account(db: Database, posted: UUID) -> None:
+    words = "FOREIGN KEY" if db.is_sqlite else "foreign key"
+    with refused(db, words) as tx:
+        raw = Raw(db, tx)
+        if not db.is_sqlite:
+            raw.journal()
+        raw.entries(500, -500, currency="XOF")
+        if db.is_sqlite:
+            raw.journal()
+
+
+APPEND_ONLY = ("journal", "entry", "journal_meta", "hold_event")
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.parametrize("verb", ["UPDATE", "DELETE", "TRUNCATE"])
+def test_append_only(db: Database, posted: UUID, table: str, verb: str) -> None:
+    _one_row_each(db, posted)
+    statement = {
+        "UPDATE": f"UPDATE {table} SET actor = 'x'"
+        if table != "entry"
+        else "UPDATE entry SET leg = 7",
+        "DELETE": f"DELETE FROM {table}",
+        # SQLite has no TRUNCATE; a DELETE without WHERE is its form, and row triggers stop it.
+        "TRUNCATE": f"DELETE FROM {table}" if db.is_sqlite else f"TRUNCATE {table} CASCADE",
+    }[verb]
+    with refused(db, "append-only") as tx:
+        tx.exec_driver_sql(statement)
+
+
+def _one_row_each(db: Database, posted: UUID) -> None:
+    from payctl.ledger.holds import Holds
+
+    book = Book(db)
+    with db.transaction() as tx:
+        book.annotate(tx, posted, {"note": "seen"}, kit.FINANCE)
+        Holds(db, book).place(
+            tx, account_code="wallet:o:available", currency="EUR", amount_minor=100, key="h",
+            reason="test", actor=kit.FINANCE,
+        )  # fmt: skip
+        assert tx.scalar(sa.select(sa.func.count()).select_from(journal_meta)) == 1
+        assert tx.scalar(sa.select(sa.func.count()).select_from(hold_event)) == 1
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_replace_is_no_way_round_the_triggers(db: Database, posted: UUID) -> None:
+    with refused(db, "append-only: REPLACE") as tx:
+        tx.exec_driver_sql(
+            "INSERT OR REPLACE INTO journal SELECT id, kind, posting_key, posted_at, effective_at,"
+            " period, legs, reverses_id, payment_id, 'someone else', reason, meta, content_hash"
+            " FROM journal"
+        )
+    with refused(db, "sealed") as tx:
+        tx.exec_driver_sql("INSERT OR REPLACE INTO entry SELECT * FROM entry")
+
+
+def test_overdraft_of_a_guarded_account(db: Database, posted: UUID) -> None:
+    with refused(db, "no_overdraft") as tx:
+        wallet = sa.select(account.c.id).where(account.c.code == "wallet:o:available")
+        tx.execute(
+            sa.update(balance)
+            .where(balance.c.account_id == wallet.scalar_subquery())
+            .values(posted_minor=balance.c.posted_minor - 10_001)
+        )
+
+
+def test_holding_more_than_there_is(db: Database, posted: UUID) -> None:
+    with refused(db, "no_overdraft") as tx:
+        wallet = sa.select(account.c.id).where(account.c.code == "wallet:o:available")
+        tx.execute(
+            sa.update(balance)
+            .where(balance.c.account_id == wallet.scalar_subquery())
+            .values(held_minor=10_001)
+        )
+
+
+@pytest.mark.parametrize("closed", [202611, 202612], ids=["that month", "a later month"])
+@pytest.mark.parametrize("state", ["closing", "closed"])
+def test_a_journal_in_a_closed_period(db: Database, posted: UUID, closed: int, state: str) -> None:
+    row = dict(yyyymm=closed, state=state)
+    if state == "closed":
+        row |= dict(
+            closed_by="x", closed_at=datetime(2027, 1, 1, tzinfo=UTC), totals_hash=b"x" * 32
+        )
+    with db.transaction() as tx:
+        tx.execute(sa.insert(period).values(**row))
+    with pytest.raises(IntegrityError, match="is closed"), db.transaction() as tx:
+        Raw(db, tx).both(500, -500)
+
+
+# -- partitions (PostgreSQL) ----------------------------------------------------------------------
+
+PARTS = ("default", "202611")
+
+
+@pytest.fixture
+def months(db: Database) -> Iterator[Callable[[], tuple[str, ...]]]:
+    """Makes the months of the book, and removes them afterwards: the book outlives the test."""
+    yield lambda: _in_transaction(db)
+    with db.engine.begin() as tx:
+        for name in tx.scalars(
+            sa.text("SELECT relname FROM pg_class WHERE relname ~ '^(journal|entry)_[0-9]{6}$'"
+                    " AND relkind = 'r'")
+        ).all():  # fmt: skip
+            tx.exec_driver_sql(f"DROP TABLE {name}")
+
+
+def _in_transaction(db: Database) -> tuple[str, ...]:
+    with db.transaction() as tx:
+        return partitions.ensure(tx, db.clock.now())
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_months_are_made_once_and_rows_go_there(
+    db: Database, months: Callable[[], tuple[str, ...]]
+) -> None:
+    assert months() == ("202611", "202612", "202701", "202702")
+    assert months() == ()
+    with db.transaction() as tx:
+        kit.fund(Book(db), tx, "wallet:o:available", 10_000)
+        assert tx.scalar(sa.text("SELECT count(*) FROM journal_202611")) == 1
+        assert tx.scalar(sa.text("SELECT count(*) FROM entry_202611")) == 2
+    assert kit.problems(db) == []
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_a_month_with_rows_in_the_default_partition_stays_there(
+    db: Database, posted: UUID, months: Callable[[], tuple[str, ...]]
+) -> None:
+    assert months() == ("202612", "202701", "202702")
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize("part", PARTS)
+def test_no_insert_straight_into_a_partition(
+    db: Database, months: Callable[[], tuple[str, ...]], part: str
+) -> None:
+    months()
+    with db.transaction() as tx:
+        kit.fund(Book(db), tx, "wallet:o:available", 10_000)
+    with refused(db, "insert straight into") as tx:
+        raw = Raw(db, tx)
+        raw.journal()
+        raw.entries(500, -500, into=f"entry_{part}")
+    with refused(db, "insert straight into") as tx:
+        tx.exec_driver_sql(f"INSERT INTO journal_{part} SELECT * FROM journal")
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("table", ["journal", "entry"])
+@pytest.mark.parametrize("verb", ["UPDATE {} SET legs = 3", "DELETE FROM {}", "TRUNCATE {}"])
+def test_partitions_are_append_only(
+    db: Database, months: Callable[[], tuple[str, ...]], part: str, table: str, verb: str
+) -> None:
+    if part != "default":
+        months()
+    with db.transaction() as tx:
+        kit.fund(Book(db), tx, "wallet:o:available", 10_000)
+    name = f"{table}_{part}"
+    with refused(db, "append-only") as tx:
+        column = "legs" if table == "journal" else "leg"
+        tx.exec_driver_sql(verb.format(name).replace("legs", column))
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+@pytest.mark.parametrize("part", PARTS)
+def test_partitions_check_through_their_parent(
+    db: Database, months: Callable[[], tuple[str, ...]], part: str
+) -> None:
+    if part != "default":
+        months()
+    with db.transaction() as tx:
+        kit.fund(Book(db), tx, "wallet:o:available", 10_000)
+    with refused(db, "unbalanced") as tx:
+        Raw(db, tx).both(500, -499)
+    with refused(db, "journal without entries") as tx:
+        Raw(db, tx).journal()
