@@ -6,7 +6,7 @@ Pure functions; no SQL, no HTTP, no clock. The tables of states are the ones an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -327,33 +327,6 @@ def _received(seen: Seen, answer: Answer) -> AttemptState:
         return AttemptState.SUCCEEDED
     same = answer.amount_minor == seen.amount_minor and answer.currency == seen.currency
     return AttemptState.SUCCEEDED if same else AttemptState.WRONG_AMOUNT
-
-
-def as_capture(answer: Answer, captured_before_minor: int, amount_minor: int) -> Answer:
-    """What a question about the *payment* says about one capture of it."""
-    captured = answer.captured_minor
-    if captured is None and answer.outcome is Outcome.SUCCEEDED:
-        captured = answer.amount_minor
-    if answer.outcome in (Outcome.SUCCEEDED, Outcome.AUTHORIZED):
-        done = captured is not None and captured >= captured_before_minor + amount_minor
-        outcome = Outcome.SUCCEEDED if done else Outcome.NOT_FOUND
-        return replace(answer, outcome=outcome, amount_minor=None, provider_reference=None)
-    if answer.outcome in (Outcome.CANCELED, Outcome.EXPIRED, Outcome.DECLINED):
-        return replace(answer, outcome=Outcome.REJECTED, reject=RejectKind.STATE)
-    return answer
-
-
-def as_void(answer: Answer) -> Answer:
-    """What a question about the *payment* says about our request to cancel it."""
-    if answer.outcome in (Outcome.CANCELED, Outcome.EXPIRED, Outcome.DECLINED):
-        return replace(answer, outcome=Outcome.SUCCEEDED, amount_minor=None)
-    if answer.outcome is Outcome.SUCCEEDED:
-        return replace(
-            answer, outcome=Outcome.DECLINED, code="already_succeeded", amount_minor=None
-        )
-    if answer.outcome in (Outcome.AUTHORIZED, Outcome.REQUIRES_ACTION, Outcome.PENDING):
-        return replace(answer, outcome=Outcome.NOT_FOUND)
-    return answer
 
 
 def may_fail_over(answer: Answer) -> bool:

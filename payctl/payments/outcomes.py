@@ -9,7 +9,7 @@ nothing: the states are compared first and every posting key names the fact.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from payctl.notifications.outbox import Outbox
 from payctl.payments import model, store
 from payctl.payments.announcements import announce, public_action
 from payctl.payments.breaker import Breakers
+from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     CLASS_OF,
     RECEIVED,
@@ -57,7 +58,7 @@ class Applied:
 
 @dataclass
 class _Work:
-    """What is gathered while one answer is applied."""
+    """One answer being applied."""
 
     tx: sa.Connection
     payment: Payment
@@ -122,7 +123,7 @@ class Outcomes:
         if call != "evidence":
             self._record(tx, attempt, answer, source=source, call=call, probe=probe)
         about = call in ("query", "query_refund")
-        meant = self._translate(tx, payment, attempt, answer) if about else answer
+        meant = self._meaning(tx, payment, attempt, answer, about)
         decide = model.after_query if asked or call == "evidence" else model.after_call
         step = decide(attempt.seen(payment.manual_capture), meant, now, self._random.uniform(-1, 1))
         work = _Work(tx, payment, attempt, meant, actor)
@@ -159,7 +160,8 @@ class Outcomes:
             if receipt.status_changed:
                 self._announce(work)
             return None
-        if work.payment.status.terminal or not self._is_current(work):
+        left_behind = work.payment.attempt_id not in (None, work.attempt.id)
+        if work.payment.status.terminal or left_behind:
             return None
         if state.live:
             self._set_status(work, STATUS_OF[state], **self._authorized(work))
@@ -171,10 +173,6 @@ class Outcomes:
                 return following
         self._set_status(work, STATUS_OF[state], failure_code=work.answer.code or str(state))
         return None
-
-    def _is_current(self, work: _Work) -> bool:
-        """An attempt that was left behind no longer speaks for its payment."""
-        return work.payment.attempt_id in (None, work.attempt.id)
 
     def _authorized(self, work: _Work) -> dict[str, Any]:
         if work.attempt.state is not AttemptState.AUTHORIZED:
@@ -363,22 +361,15 @@ class Outcomes:
                 actor=work.actor,
             )
 
-    def _translate(
-        self, tx: sa.Connection, payment: Payment, attempt: Attempt, answer: Answer
+    def _meaning(
+        self, tx: sa.Connection, payment: Payment, attempt: Attempt, answer: Answer, about: bool
     ) -> Answer:
+        part = None
         if attempt.operation is Operation.CAPTURE:
             part = next(c for c in store.captures(tx, payment.id) if c.id == attempt.capture_id)
-            return model.as_capture(answer, part.captured_before_minor, part.amount_minor)
-        if attempt.operation is Operation.VOID:
-            return model.as_void(answer)
         gateway = self._gateways.get(attempt.gateway_account)
-        if (
-            answer.outcome is Outcome.SUCCEEDED
-            and gateway is not None
-            and not gateway.capabilities.status_reports_amount
-        ):
-            return replace(answer, amount_minor=None, currency=None)
-        return answer
+        reports = gateway is None or gateway.capabilities.status_reports_amount
+        return meaning(attempt.operation, answer, part, about=about, reports_amount=reports)
 
     def _record(
         self,

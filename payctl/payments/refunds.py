@@ -142,6 +142,15 @@ class Refunds:
                 made.approval_reason, (*journals, *applied.journals),
             )  # fmt: skip
 
+    def get(self, refund_id: UUID) -> RefundResult:
+        """A refund with its attempts.
+
+        Raises:
+            NotFound: ``refund.not_found``.
+        """
+        with self._db.read() as tx:
+            return self._view(tx, refund_id, replayed=False)
+
     def send(self, actor: Actor, refund_id: UUID) -> RefundResult:
         """Send a refund that was proposed, approved, or is waiting for its gateway. Sending one
         that is under way or done changes nothing and says where it stands.
@@ -164,7 +173,9 @@ class Refunds:
                 raise Conflict(
                     "refund.not_reversed", id=encode("refund", refund.id), state=str(refund.state)
                 )
-            self._approve(tx, actor, refund, reason)
+            moved = self._queue(tx, refund)
+            data = {"state": str(moved.state)}
+            audit.record(self._db, tx, actor, "refund.retried", "refund", refund.id, data, reason)
 
         self._db.run(ready)
         return self._send_now(actor, refund_id, replayed=False)
@@ -307,8 +318,7 @@ class Refunds:
                 return None
             verdict = self._breakers.decide(tx, refund.gateway_account, "refund")
             if not verdict.allow:
-                due = verdict.next_probe_at or self._db.clock.now() + QUEUE_CHECK
-                self._queue(tx, refund, due)
+                self._queue(tx, refund)
                 return None
             attempt = self._begin(tx, actor, payment, refund, journals)
             collected = store.attempt(tx, refund.receipt_attempt_id)
@@ -362,20 +372,12 @@ class Refunds:
         payment = store.payment(tx, store.refund(tx, refund_id).payment_id, lock=True)
         return payment, store.refund(tx, refund_id)
 
-    def _queue(self, tx: sa.Connection, refund: Refund, due: Any) -> None:
-        store.update_refund(
-            tx, refund, self._db.clock.now(), state=RefundState.APPROVED, next_check_at=due
+    def _queue(self, tx: sa.Connection, refund: Refund) -> Refund:
+        """Let it wait for its turn: the janitor sends it when its gateway takes refunds again."""
+        now = self._db.clock.now()
+        return store.update_refund(
+            tx, refund, now, state=RefundState.APPROVED, next_check_at=now + QUEUE_CHECK
         )
-
-    def _approve(self, tx: sa.Connection, actor: Actor, refund: Refund, reason: str) -> None:
-        moved = store.update_refund(
-            tx, refund, self._db.clock.now(), state=RefundState.APPROVED,
-            next_check_at=self._db.clock.now() + QUEUE_CHECK,
-        )  # fmt: skip
-        audit.record(
-            self._db, tx, actor, "refund.retried", "refund", refund.id,
-            {"state": str(moved.state)}, reason,
-        )  # fmt: skip
 
     def _view(self, tx: sa.Connection, refund_id: UUID, *, replayed: bool) -> RefundResult:
         refund = store.refund(tx, refund_id)

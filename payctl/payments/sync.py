@@ -30,6 +30,7 @@ from payctl.payments import tables as t
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     DEADLINE_S,
     LEASE_MARGIN_S,
@@ -197,9 +198,10 @@ class Sync:
             return "unreachable"
         target = self._target(attempt)
         call, answer = self._dispatch.question(attempt, target)
-        if answer.outcome is Outcome.NOT_FOUND and attempt.state.live:
-            if self._dispatch.may_resend(attempt, target.payment):
-                call, answer = "resend", self._dispatch.resend(attempt, target)
+        meant = meaning(attempt.operation, answer, target.capture, about=True)
+        absent = meant.outcome is Outcome.NOT_FOUND and attempt.state.live
+        if absent and self._dispatch.may_resend(attempt, target.payment):
+            call, answer = "resend", self._dispatch.resend(attempt, target)
         applied: Applied = self._db.run(
             lambda tx: self._outcomes.apply(
                 tx, attempt.id, answer, source=source, call=call, actor=actor, probe=verdict.probe
