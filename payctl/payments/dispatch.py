@@ -332,7 +332,8 @@ def _collected(target: Target, deadline_s: float) -> Reference:
 
 
 def _hash_of(values: Mapping[str, object]) -> bytes:
-    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request."""
+    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request.
+    """
     asked = {
         name: str(values[name])
         for name in ("operation", "subject_id", "gateway_account", "our_reference",
