@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -170,6 +171,7 @@ class Http:
             if self._client is None or self._owner != os.getpid():
                 self._client = self._new_client()
                 self._owner = os.getpid()
+                weakref.finalize(self, self._client.close)
             return self._client
 
     def _new_client(self) -> httpx.Client:

@@ -53,6 +53,7 @@ from payctl.gateways.settings import Settings
 from payctl.gateways.signature import header_of, verify
 from payctl.gateways.stripe_answers import (
     failed,
+    of_balance,
     of_event,
     of_intent,
     of_refund,
@@ -61,7 +62,7 @@ from payctl.gateways.stripe_answers import (
 )
 from payctl.gateways.stripe_customers import Customers
 from payctl.gateways.stripe_lists import Lists
-from payctl.gateways.stripe_money import CURRENCIES, from_stripe, limits, to_stripe
+from payctl.gateways.stripe_money import CURRENCIES, limits, to_stripe
 from payctl.gateways.stripe_sdk import Sdk
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class StripeGateway:
         self._plain = plain_requests
         self._http = Http(clock, probe=probe, secrets=lambda: (key(),))
         self._sdk = Sdk(self._http, key, api_base)
-        self._lists = Lists(self._sdk, clock)
+        self._lists = Lists(self._sdk, clock, plain=plain_requests)
         self.customers = Customers(account, self._sdk)
 
     @classmethod
@@ -253,12 +254,10 @@ class StripeGateway:
         if data is None:
             why = str(bad.outcome) if bad else "unreadable"
             raise NotSent("gateway.unreachable", account=self.account, why=why)
-        sums: dict[str, list[int]] = {}
-        for place, kind in enumerate(("available", "pending")):
-            for line in data.get(kind) or ():
-                currency = str(line["currency"]).upper()
-                sums.setdefault(currency, [0, 0])[place] += from_stripe(line["amount"], currency)
-        return [BalanceLine(code, *pair) for code, pair in sorted(sums.items())]
+        try:
+            return of_balance(data)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise NotSent("gateway.unreachable", account=self.account, why="unreadable") from None
 
     def ping(self) -> Health:
         reply = self._sdk.ask(5.0, lambda v1: v1.balance.retrieve())

@@ -12,7 +12,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from payctl.gateways.base import Answer, Event, Fee, NextAction, Outcome, Reference, RejectKind
+from payctl.gateways.base import (
+    Answer,
+    BalanceLine,
+    Event,
+    Fee,
+    NextAction,
+    Outcome,
+    Reference,
+    RejectKind,
+)
 from payctl.gateways.exchange import text as scrubbed
 from payctl.gateways.http import Reply, answer_without_success
 from payctl.gateways.stripe_money import from_stripe
@@ -208,7 +217,7 @@ def of_intent(intent: Mapping[str, Any], reply: Reply) -> Answer:
         provider_code=status,
     )
     if status in ("succeeded", "requires_capture"):
-        received = from_stripe(int(intent.get("amount_received") or 0), currency)
+        received = from_stripe(_received(intent), currency)
         asked = from_stripe(int(intent["amount"]), currency)
         done = status == "succeeded"
         answer = replace(
@@ -269,6 +278,16 @@ def of_event(data: Mapping[str, Any]) -> Event:
     )
 
 
+def of_balance(data: Mapping[str, Any]) -> list[BalanceLine]:
+    """The account's balance, a line per currency in ISO minor units."""
+    sums: dict[str, list[int]] = {}
+    for place, kind in enumerate(("available", "pending")):
+        for line in data[kind]:
+            currency = str(line["currency"]).upper()
+            sums.setdefault(currency, [0, 0])[place] += from_stripe(int(line["amount"]), currency)
+    return [BalanceLine(code, *pair) for code, pair in sorted(sums.items())]
+
+
 def _refund_code(reason: str) -> str:
     known = {
         "insufficient_funds": "insufficient_funds",
@@ -277,6 +296,14 @@ def _refund_code(reason: str) -> str:
         "declined": "card_declined",
     }
     return known.get(reason, "unknown_reason")
+
+
+def _received(intent: Mapping[str, Any]) -> int:
+    """What was taken; test servers that do not say it show it on the captured charge."""
+    received, charge = intent.get("amount_received"), intent.get("latest_charge")
+    if received is None and isinstance(charge, dict) and charge.get("captured"):
+        received = charge.get("amount")
+    return int(received or 0)
 
 
 def _fee(intent: Mapping[str, Any]) -> Fee | None:

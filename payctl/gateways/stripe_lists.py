@@ -31,16 +31,20 @@ Found = list[tuple[dict[str, Any], Reply]]
 class Lists:
     """Reads pages until the object is found, the list ends, or the deadline passes."""
 
-    def __init__(self, sdk: Sdk, clock: Clock) -> None:
+    def __init__(self, sdk: Sdk, clock: Clock, *, plain: bool = False) -> None:
         self._sdk = sdk
         self._clock = clock
+        self._plain = plain
 
     def intent(self, reference: Reference) -> Answer:
         """The newest intent that carries our reference, without its fee."""
         since = requests.lookback(reference.created_at, self._clock.now())
         found, broken = self._pages(
             reference.deadline_s,
-            lambda v1, after: v1.payment_intents.list(requests.intents_since(since, None, after)),
+            since,
+            lambda v1, after: v1.payment_intents.list(
+                requests.intents_since(since, after, plain=self._plain)
+            ),
             reference.our_reference,
         )
         return of_intent(*found[-1]) if found else broken or Answer(Outcome.NOT_FOUND)
@@ -50,7 +54,10 @@ class Lists:
         since = requests.lookback(reference.created_at, self._clock.now())
         found, broken = self._pages(
             reference.deadline_s,
-            lambda v1, after: v1.refunds.list(requests.refunds_since(since, after)),
+            since,
+            lambda v1, after: v1.refunds.list(
+                requests.refunds_since(since, after, plain=self._plain)
+            ),
             reference.our_reference,
         )
         return of_refund(*found[-1]) if found else broken or Answer(Outcome.NOT_FOUND)
@@ -59,21 +66,26 @@ class Lists:
         """All intents of a span, oldest first: all are read before, as Stripe gives the newest."""
         found, broken = self._pages(
             _ALL_S,
-            lambda v1, after: v1.payment_intents.list(requests.intents_since(since, until, after)),
+            since,
+            lambda v1, after: v1.payment_intents.list(
+                requests.intents_since(since, after, plain=self._plain)
+            ),
         )
         for item, reply in reversed(found):
-            # The page's record would be repeated a hundred times.
-            yield of_intent(item, replace(reply, exchange={}))
+            if item["created"] < until.timestamp():
+                # The page's record would be repeated a hundred times.
+                yield of_intent(item, replace(reply, exchange={}))
         if broken:
             yield replace(broken, provider_reference=None)
 
     def _pages(
         self,
         deadline_s: float,
+        since: datetime,
         page: Callable[[V1Services, str], object],
         wanted: str | None = None,
     ) -> tuple[Found, Answer | None]:
-        """All objects of a list, or those with reference *wanted*, and how the list broke off."""
+        """Objects created since, or those with reference *wanted*; and how the list broke off."""
         until = self._clock.monotonic() + deadline_s
         found: Found = []
         after = ""
@@ -86,10 +98,12 @@ class Lists:
                 return found, reply
             data = read(reply) or {}
             items = data.get("data")
-            if not isinstance(items, list):
+            if not isinstance(items, list) or not all(map(_is_object, items)):
                 return found, unreadable(reply)
-            found += [(item, reply) for item in items if wanted in (None, _reference(item))]
-            if not data.get("has_more") or not items or (wanted and found):
+            recent = [item for item in items if item["created"] >= int(since.timestamp())]
+            found += [(item, reply) for item in recent if wanted in (None, _reference(item))]
+            ended = not data.get("has_more") or len(recent) < len(items) or not items
+            if ended or (wanted and found):
                 return found, None
             after = str(items[-1]["id"])
         return found, Answer(Outcome.UNKNOWN, message="the list is longer than we read")
@@ -99,6 +113,13 @@ class Lists:
     ) -> Reply | Answer:
         reply = self._sdk.ask(deadline_s, lambda v1: page(v1, after))
         return reply if isinstance(reply, Answer) else failed(reply) or reply
+
+
+def _is_object(item: object) -> bool:
+    """Whether a list's item has what every object of Stripe has, and an amount."""
+    if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict | None):
+        return False
+    return all(isinstance(item.get(name), int) for name in ("created", "amount")) and "id" in item
 
 
 def _reference(item: dict[str, Any]) -> str | None:

@@ -88,19 +88,21 @@ def refund(request: RefundRequest, intent_id: str) -> RefundCreateParams:
     return params
 
 
-def intents_since(since: datetime, until: datetime | None, after: str) -> PaymentIntentListParams:
-    """One page of intents created in the span, newest first, after the id *after* if given."""
-    params: PaymentIntentListParams = {"created": {"gte": _seconds(since)}, "limit": PAGE}
-    if until is not None:
-        params["created"] = {"gte": _seconds(since), "lt": _seconds(until)}
+def intents_since(since: datetime, after: str, *, plain: bool) -> PaymentIntentListParams:
+    """One page of intents created since, newest first, after the id *after* if given."""
+    params: PaymentIntentListParams = {"limit": PAGE}
+    if not plain:
+        params["created"] = {"gte": _seconds(since)}
     if after:
         params["starting_after"] = after
     return params
 
 
-def refunds_since(since: datetime, after: str) -> RefundListParams:
+def refunds_since(since: datetime, after: str, *, plain: bool) -> RefundListParams:
     """One page of refunds created since, newest first."""
-    params: RefundListParams = {"created": {"gte": _seconds(since)}, "limit": PAGE}
+    params: RefundListParams = {"limit": PAGE}
+    if not plain:
+        params["created"] = {"gte": _seconds(since)}
     if after:
         params["starting_after"] = after
     return params
