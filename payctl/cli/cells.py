@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -10,6 +11,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from payctl import money
+
+#: C0 and C1 controls and the marks that turn the direction of writing.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def human(item: Mapping[str, Any], column: Column, tz: ZoneInfo) -> str:
         return money.format_rate(int(value))
     if isinstance(value, datetime):
         return f"{value.astimezone(tz):%Y-%m-%d %H:%M:%S}"
-    return _words(value)
+    return tame(_words(value), " ")
 
 
 def machine(item: Mapping[str, Any], column: Column, decimal: str = ".") -> str:
@@ -114,6 +118,19 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def tame(text: str, instead: str = "?") -> str:
+    """*text* without control characters: what a customer wrote must not steer the terminal."""
+    return _CONTROL.sub(instead, text)
+
+
+def escaped(text: str) -> str:
+    """*text* on one line of a tab-separated list; backslashes make it reversible."""
+    text = text.replace("\\", "\\\\")
+    for raw, written in (("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(raw, written)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 
+from payctl.cli.cells import tame
 from payctl.cli.messages import say
 from payctl.cli.output import note, styled
 from payctl.cli.session import Session, session
@@ -56,7 +57,7 @@ def confirm(
     if needed is None and (not live or run.yes):
         return
     for line in summary:
-        note(f"  {line}", always=True)
+        note(f"  {tame(line)}", always=True)
     if amount_minor is not None and currency:
         amount = format_money(amount_minor, currency)
         note(f"  {say('amount', run.lang, amount=amount)}", always=True)

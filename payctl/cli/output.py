@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from payctl.cli.cells import (
     Column,
     Section,
+    escaped,
     guess,
     human,
     lookup,
@@ -68,7 +69,7 @@ def emit(
         _csv([obj], lines, run)
     else:
         for name, column in machine_columns(lines):
-            _line(f"{name}\t{_flat(machine(obj, column))}")
+            _line(f"{name}\t{escaped(machine(obj, column))}")
 
 
 def emit_list(
@@ -114,7 +115,7 @@ def emit_list(
     else:
         named = machine_columns(shown)
         for item in items:
-            _line("\t".join(_flat(machine(item, column)) for _, column in named))
+            _line("\t".join(escaped(machine(item, column)) for _, column in named))
     if next_cursor:
         note(say("list_cut", run.lang, cursor=next_cursor), always=True)
     elif hint and run.output == "table" and not run.quiet:
@@ -263,10 +264,6 @@ def _grid(run: Session, items: Sequence[Item], columns: Sequence[Column]) -> Any
 
 def _heading(column: Column, run: Session) -> str:
     return column.label or label(column.key.rsplit(".", 1)[-1], run.lang)
-
-
-def _flat(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _line(text: str) -> None:

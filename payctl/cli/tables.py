@@ -101,7 +101,7 @@ def widths(strips: Sequence[Strip], width: int) -> list[int]:
 def _text(cell: str, kind: str) -> Text:
     # Text, not str: what customers wrote must not be read as markup.
     style = _STATE_STYLES.get(cell, "") if kind == "state" else ""
-    return Text(cell.replace("\n", " "), style=style)
+    return Text(cell, style=style)
 
 
 def _width() -> int:

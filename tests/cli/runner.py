@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
-from typing import Any
-from weakref import WeakKeyDictionary
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, finalize
 
-from payctl.app import App
 from payctl.cli.main import run as run_line
 from payctl.config import load
-from payctl.db.engine import Database
+
+if TYPE_CHECKING:
+    from payctl.app import App
+    from payctl.db.engine import Database
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,18 @@ class Keyboard(io.StringIO):
         return True
 
 
-_homes: WeakKeyDictionary[Database, TemporaryDirectory[str]] = WeakKeyDictionary()
-_homeless = TemporaryDirectory(prefix="payctl-test-")
+_homes: WeakKeyDictionary[Database, str] = WeakKeyDictionary()
+_homeless = mkdtemp(prefix="payctl-test-")
+atexit.register(shutil.rmtree, _homeless, True)
 
 
 def _home(db: Database | None) -> str:
     if db is None:
-        return _homeless.name
+        return _homeless
     if db not in _homes:
-        _homes[db] = TemporaryDirectory(prefix="payctl-test-", ignore_cleanup_errors=True)
-    return _homes[db].name
+        _homes[db] = mkdtemp(prefix="payctl-test-")
+        finalize(db, shutil.rmtree, _homes[db], True)
+    return _homes[db]
 
 
 def run(
@@ -71,6 +77,8 @@ def run(
     """
     environ = {"HOME": _home(db or (app.db if app else None)), "LANG": "C", **(environ or {})}
     if app is None and db is not None:
+        from payctl.app import App
+
         app = App(load(environ=environ), db)
     stdin = Keyboard(typed) if typed is not None else io.StringIO()
     out, err = io.StringIO(), io.StringIO()

@@ -1,0 +1,80 @@
+"""What start-up must not import: asserted on ``sys.modules``, because timings lie."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.unit
+
+HEAVY = {
+    "sqlalchemy", "stripe", "httpx", "reportlab", "alembic", "jinja2", "psycopg", "pydantic",
+    "rich",
+}  # fmt: skip
+PROBE = """
+import sys
+sys.argv = ["payctl", *sys.argv[1:]]
+from payctl.__main__ import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code
+else:
+    code = 0
+print("|".join(sorted({name.partition(".")[0] for name in sys.modules})), code, file=sys.stderr)
+"""
+
+
+def loaded(home: Path, *words: str) -> tuple[set[str], int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C"},
+        cwd=home,
+        check=True,
+    )
+    modules, code = done.stderr.strip().splitlines()[-1].rsplit(" ", 1)
+    return set(modules.split("|")), int(code), done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["--json", "--help"]])
+def test_help_imports_no_noun_and_nothing_heavy(tmp_path: Path, words: list[str]) -> None:
+    modules, code, out = loaded(tmp_path, *words)
+    assert code == 0
+    assert "  payments " in out
+    assert not modules & (HEAVY | {"typer"})
+
+
+def test_version_is_answered_before_typer_is_imported(tmp_path: Path) -> None:
+    modules, code, out = loaded(tmp_path, "--version")
+    assert (code, out.split()[0]) == (0, "payctl")
+    assert not modules & (HEAVY | {"typer", "tomllib"})
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["version"], 0),
+        (["payments", "--help"], 0),
+        (["paymnts"], 2),
+        (["version", "--nonsense"], 2),
+        (["completion", "bash"], 0),
+        (["help", "money"], 0),
+    ],
+)
+def test_light_commands_load_nothing_heavy(tmp_path: Path, words: list[str], expected: int) -> None:
+    modules, code, _ = loaded(tmp_path, *words)
+    assert code == expected
+    assert not modules & HEAVY
+
+
+def test_config_show_reads_no_database(tmp_path: Path) -> None:
+    modules, code, out = loaded(tmp_path, "config", "show")
+    assert code == 0
+    assert "sandbox" in out
+    assert not modules & HEAVY
