@@ -178,7 +178,7 @@ class BreakerDesk:
 
         done = self._run(work, dry_run)
         if isinstance(done, UUID):
-            raise ApprovalRequired("breaker.approval_required", id=encode("approval", done))
+            raise ApprovalRequired("breaker.approval_required", approval=encode("approval", done))
         return done
 
     def apply(self, actor: Actor, approval_id: UUID) -> BreakerView:

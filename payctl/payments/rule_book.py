@@ -186,7 +186,7 @@ class RuleBook:
                 return self._write(tx, actor, before, change(before.rules), why)
         done = self._db.run(work)
         if isinstance(done, UUID):
-            raise ApprovalRequired("route.approval_required", id=encode("approval", done))
+            raise ApprovalRequired("route.approval_required", approval=encode("approval", done))
         self._changed()
         return done
 
