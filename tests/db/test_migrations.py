@@ -1,0 +1,239 @@
+"""Migrations: up, down, up on both databases, and exactly the book the code declares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from payctl.db import freeze, migrate
+from payctl.db.audit import record
+from payctl.db.audit_trail import AuditTrail
+from payctl.db.engine import Database
+from payctl.db.metadata import execute_all, load
+from payctl.errors import NotConfigured
+from tests import books, postgres
+from tests.db import catalog
+from tests.db.people import ADMIN
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def empty(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any book."""
+    if engine_name == "sqlite":
+        db = Database(f"sqlite:///{tmp_path}/new.sqlite3")
+    else:
+        server: postgres.Server = request.getfixturevalue("pg_server")
+        db = Database(books.new_pg_database(server.url, "empty"))
+    yield db
+    db.dispose()
+
+
+def declared(db: Database, tmp_path: Path) -> Database:
+    """A book built from the declarations, on the same kind of database."""
+    if db.is_sqlite:
+        other = Database(f"sqlite:///{tmp_path}/declared.sqlite3")
+    else:
+        server = db.url.render_as_string(hide_password=False)
+        other = Database(books.new_pg_database(server, "declared"))
+    books.create(other)
+    return other
+
+
+def test_up_down_up(empty: Database) -> None:
+    assert migrate.status(empty).revision is None
+    assert migrate.upgrade(empty).ready
+    first = catalog.of(empty)
+    assert migrate.upgrade(empty).ready
+    assert catalog.of(empty) == first
+    assert migrate.downgrade(empty).revision is None
+    left = {line for line in catalog.of(empty) if migrate.VERSION_TABLE not in line}
+    assert left == set()
+    assert migrate.upgrade(empty).ready
+    assert catalog.of(empty) == first
+
+
+def test_a_migrated_book_is_the_declared_one_to_the_last_trigger(
+    empty: Database, tmp_path: Path
+) -> None:
+    migrate.upgrade(empty)
+    other = declared(empty, tmp_path)
+    try:
+        migrated = {line for line in catalog.of(empty) if migrate.VERSION_TABLE not in line}
+        assert sorted(migrated ^ catalog.of(other)) == []
+        assert len(migrated) > 100
+    finally:
+        other.dispose()
+
+
+def test_alembic_itself_sees_no_difference(empty: Database) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    migrate.upgrade(empty)
+    names = set(load().tables)
+    with empty.read() as tx:
+        context = MigrationContext.configure(
+            tx, opts={"include_name": lambda name, kind, _: kind != "table" or name in names}
+        )
+        found = compare_metadata(context, load())
+    # Alembic does not know that a constraint may be declared for one database only.
+    elsewhere = {
+        key.name for table in load().sorted_tables for key in table.constraints if key._ddl_if
+    }
+    assert [each for each in found if each[0] != "add_fk" or each[1].name not in elsewhere] == []
+
+
+def test_the_seed_rows_are_there(empty: Database, tmp_path: Path) -> None:
+    migrate.upgrade(empty)
+    other = declared(empty, tmp_path)
+    try:
+        seeded = [table for table in load().sorted_tables if table.info.get("seeded")]
+        assert len(seeded) > 1
+        for table in seeded:
+            with empty.read() as one, other.read() as two:
+                query = sa.select(table).order_by(*table.primary_key)
+                assert one.execute(query).all() == two.execute(query).all() != []
+    finally:
+        other.dispose()
+
+
+def test_a_populated_book_survives_an_upgrade(empty: Database) -> None:
+    """What a book holds is the same before and after, and it can be used on."""
+    migrate.upgrade(empty)
+    with empty.transaction() as tx:
+        record(empty, tx, ADMIN, "test.act", "payment", None, {"amount_minor": 5})
+    before = AuditTrail(empty).list(ADMIN)
+    assert migrate.upgrade(empty).ready
+    assert AuditTrail(empty).list(ADMIN) == before
+    with empty.transaction() as tx:
+        record(empty, tx, ADMIN, "test.act", "payment", None, {})
+    assert AuditTrail(empty).verify(ADMIN).records == 2
+
+
+def test_a_failing_migration_leaves_nothing(
+    empty: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import shutil
+
+    scripts = tmp_path / "scripts"
+    shutil.copytree(migrate.scripts(), scripts)
+    file = scripts / "versions" / f"{migrate.HEAD}.{empty.engine.dialect.name}.up.sql"
+    file.write_text(file.read_text() + f"{freeze.SEPARATOR}CREATE TABLE audit (broken int)\n")
+    monkeypatch.setattr(migrate, "scripts", lambda: scripts)
+    with pytest.raises(sa.exc.DBAPIError):
+        migrate.upgrade(empty)
+    assert migrate.status(empty).revision is None
+    assert catalog.of(empty) == set()
+
+
+def test_upgrades_at_once_wait_for_each_other(empty: Database) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: migrate.upgrade(empty), range(3)))
+    assert all(each.ready for each in found)
+
+
+def test_only_an_embedded_book_is_made_without_being_asked(empty: Database) -> None:
+    if empty.is_sqlite:
+        migrate.ensure_ready(empty)
+        assert migrate.status(empty).ready
+    else:
+        with pytest.raises(NotConfigured, match=r"database\.not_upgraded"):
+            migrate.ensure_ready(empty)
+        migrate.upgrade(empty)
+    migrate.ensure_ready(empty)
+
+
+def test_a_book_of_a_later_program_is_left_alone(empty: Database) -> None:
+    migrate.upgrade(empty)
+    with empty.transaction() as tx:
+        tx.exec_driver_sql(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999_future'")
+    with pytest.raises(NotConfigured, match=r"database\.newer"):
+        migrate.ensure_ready(empty)
+    with pytest.raises(NotConfigured, match=r"database\.newer"):
+        migrate.upgrade(empty)
+    assert migrate.status(empty).revision == "9999_future"
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_two_books_on_one_server_know_nothing_of_each_other(empty: Database) -> None:
+    url = empty.url.render_as_string(hide_password=False)
+    paris, abidjan = Database(url, book="paris"), Database(url, book="abidjan")
+    try:
+        migrate.upgrade(paris)
+        assert migrate.status(abidjan).revision is None
+        migrate.upgrade(abidjan)
+        with paris.transaction() as tx:
+            record(paris, tx, ADMIN, "test.act", "payment", None, {})
+        assert AuditTrail(paris).verify(ADMIN).records == 1
+        assert AuditTrail(abidjan).verify(ADMIN).records == 0
+        assert catalog.of(paris) == catalog.of(abidjan)
+        migrate.downgrade(abidjan)
+        assert AuditTrail(paris).verify(ADMIN).records == 1
+        assert migrate.status(paris).ready
+    finally:
+        paris.dispose()
+        abidjan.dispose()
+
+
+@pytest.mark.unit
+def test_the_program_names_the_newest_revision() -> None:
+    from alembic.script import ScriptDirectory
+
+    assert ScriptDirectory.from_config(migrate.alembic_config()).get_heads() == [migrate.HEAD]
+    assert migrate.revisions()[-1] == migrate.HEAD
+
+
+@pytest.mark.unit
+def test_the_frozen_files_are_the_declarations(tmp_path: Path) -> None:
+    """As long as there is one revision, freezing again must give the same files."""
+    if len(migrate.revisions()) == 1:
+        for path in freeze.write(migrate.HEAD, tmp_path):
+            frozen = migrate.scripts() / "versions" / path.name
+            assert path.read_text() == frozen.read_text(), path.name
+
+
+@pytest.mark.unit
+def test_import_alembic_is_the_library_and_not_our_folder() -> None:
+    """A file __init__.py in our folder would shadow the library wherever payctl is run from it."""
+    code = "import alembic, alembic.command; print(alembic.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "site-packages" in done.stdout
+    assert not (ROOT / "alembic" / "__init__.py").exists()
+
+
+def test_alembic_by_hand_migrates_the_profiles_book(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/by_hand.sqlite3"
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(ROOT / "alembic.ini"), "upgrade", "head"],
+        cwd=tmp_path, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path),
+                           "PAYCTL_DATABASE_URL": url},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    db = Database(url)
+    assert migrate.status(db).ready
+    db.dispose()
+
+
+def test_percent_signs_and_semicolons_in_frozen_sql_stay_what_they_are(empty: Database) -> None:
+    with empty.transaction() as tx:
+        if not empty.is_sqlite:
+            tx.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {empty.book}")
+        execute_all(
+            tx, ["CREATE TABLE t (x text CHECK (x LIKE '%;%'))", "INSERT INTO t VALUES ('a;b')"]
+        )
+        assert tx.exec_driver_sql("SELECT x FROM t").scalar() == "a;b"
