@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from payctl.db.threshold_changes import Thresholds
     from payctl.gateways.base import Gateway
     from payctl.insight.doctor import Doctor
+    from payctl.insight.lookup import Lookup
     from payctl.insight.upkeep import Upkeep
     from payctl.ledger.book import Book
     from payctl.ledger.holds import Holds
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
     from payctl.payments.dispatch import Dispatch
     from payctl.payments.gateway_settings import GatewaySettings
     from payctl.payments.outcomes import Outcomes
+    from payctl.payments.queries import Queries
     from payctl.payments.refund_outcomes import RefundOutcomes
-    from payctl.payments.refunds import RefundResult, Refunds
+    from payctl.payments.refunds import Refunds
+    from payctl.payments.results import RefundResult
     from payctl.payments.routing import Router
     from payctl.payments.rule_book import RuleBook
     from payctl.payments.service import Payments
+    from payctl.payments.statistics import Statistics
     from payctl.payments.sync import Sync
     from payctl.webhooks.service import Inbox
 
@@ -232,6 +236,28 @@ class App:
         from payctl.webhooks.service import Inbox
 
         return Inbox(self.db, self.gateways, self.sync, self.cases)
+
+    # -- looking ----------------------------------------------------------------------------------
+
+    @cached_property
+    def queries(self) -> Queries:
+        from payctl.payments.queries import Queries
+
+        return Queries(self.db)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        from zoneinfo import ZoneInfo
+
+        from payctl.payments.statistics import Statistics
+
+        return Statistics(self.db, ZoneInfo(self.config.timezone))
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        from payctl.insight.lookup import Lookup
+
+        return Lookup(self.db, self.config.gateways)
 
     def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
         from payctl.payments.refund_outcomes import RefundOutcomes

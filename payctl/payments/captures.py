@@ -5,6 +5,7 @@ Each is an attempt of its own with key, lease and unknown state, one at a time p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -24,6 +25,8 @@ from payctl.payments.requests import check_key, check_reason
 from payctl.payments.results import PaymentResult, view
 
 SCOPE = "capture"
+#: Prepares an attempt in a transaction; ``None`` when it has been done before.
+_Begin = Callable[[sa.Connection], "tuple[Attempt, Target] | None"]
 
 
 class Captures:
@@ -41,8 +44,11 @@ class Captures:
         key: str,
         amount_minor: int | None = None,
         final: bool = True,
+        dry_run: bool = False,
     ) -> PaymentResult:
         """Take (part of) an authorised amount; ``final=False`` keeps the rest for later captures.
+
+        With *dry_run* the same code runs as if the provider had agreed, and is rolled back.
 
         Raises:
             Conflict: ``payment.not_authorized``, ``capture.too_much``, ``capture.in_progress``.
@@ -53,6 +59,21 @@ class Captures:
         def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
             return self._begin_capture(tx, actor, payment_id, key, amount_minor, final)
 
+        return self._act(actor, payment_id, begin, dry_run)
+
+    def _act(self, actor: Actor, payment_id: UUID, begin: _Begin, dry_run: bool) -> PaymentResult:
+        """Prepare an attempt, send it, and say where the payment stands then."""
+        if dry_run:
+            with self._db.rehearsal() as tx:
+                prepared = begin(tx)
+                if prepared is None:
+                    return view(self._db, payment_id, replayed=True)
+                rehearsed = self._dispatch.rehearse(tx, prepared[0], actor)
+                parts = tuple(store.captures(tx, payment_id))
+                return PaymentResult(
+                    rehearsed.payment, (rehearsed.attempt,), journals=rehearsed.journals,
+                    captures=parts,
+                )  # fmt: skip
         begun = self._db.run(begin)
         if begun is None:
             return view(self._db, payment_id, replayed=True)
@@ -118,8 +139,12 @@ class Captures:
         audit.record(self._db, tx, actor, "payment.capture", "payment", payment_id, data)
         return attempt, target
 
-    def cancel(self, actor: Actor, payment_id: UUID, *, reason: str) -> PaymentResult:
+    def cancel(
+        self, actor: Actor, payment_id: UUID, *, reason: str, dry_run: bool = False
+    ) -> PaymentResult:
         """End a payment without (more) money: release an authorisation, revoke an open one.
+
+        With *dry_run* the same code runs as if the provider had agreed, and is rolled back.
 
         Raises:
             Conflict: ``payment.not_cancelable`` for one that has ended, ``payment.not_revocable``
@@ -148,11 +173,7 @@ class Captures:
             audit.record(self._db, tx, actor, "payment.cancel", "payment", payment_id, data, reason)
             return attempt, target
 
-        begun = self._db.run(begin)
-        if begun is None:
-            return view(self._db, payment_id, replayed=True)
-        applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
-        return view(self._db, payment_id, journals=applied.journals)
+        return self._act(actor, payment_id, begin, dry_run)
 
     def _check_revocable(self, tx: sa.Connection, payment: Payment, held: Attempt) -> None:
         public = encode("payment", payment.id)

@@ -182,6 +182,17 @@ class Dispatch:
         )  # fmt: skip
         return applied, answer
 
+    def rehearse(self, tx: sa.Connection, attempt: Attempt, actor: Actor) -> Applied:
+        """What the provider's success would do to a prepared attempt, without calling anybody; for
+        transactions that are rolled back.
+        """
+        answer = Answer(
+            Outcome.SUCCEEDED, amount_minor=attempt.amount_minor, currency=attempt.currency
+        )
+        return self._outcomes.apply(
+            tx, attempt.id, answer, source="rehearsal", call=CALLS[attempt.operation], actor=actor
+        )
+
     def question(self, attempt: Attempt, target: Target) -> tuple[str, Answer]:
         """Ask the provider about an attempt; returns the call's name and the answer.
 
@@ -332,8 +343,7 @@ def _collected(target: Target, deadline_s: float) -> Reference:
 
 
 def _hash_of(values: Mapping[str, object]) -> bytes:
-    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request.
-    """
+    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request."""
     asked = {
         name: str(values[name])
         for name in ("operation", "subject_id", "gateway_account", "our_reference",

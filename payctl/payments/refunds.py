@@ -8,8 +8,6 @@ attempt, key and unknown state.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -23,7 +21,6 @@ from payctl.db.engine import Database
 from payctl.db.permissions import require
 from payctl.db.types import canonical
 from payctl.errors import Conflict, Refused
-from payctl.gateways.base import Answer, Outcome
 from payctl.ids import encode
 from payctl.ledger.book import Book
 from payctl.ledger.model import Posted
@@ -38,24 +35,13 @@ from payctl.payments.records import Attempt, Payment, Refund
 from payctl.payments.refund_outcomes import announce
 from payctl.payments.requests import check_key, check_reason
 from payctl.payments.reservations import Reservations
+from payctl.payments.results import RefundResult, content_of
 
 #: A refund of an older payment always needs a second person.
 LATE_AFTER = timedelta(days=90)
 #: A refund that could not be sent yet is looked at again after this long.
 QUEUE_CHECK = timedelta(seconds=60)
 SCOPE = "refund"
-
-
-@dataclass(frozen=True, slots=True)
-class RefundResult:
-    """A refund after an act on it, and what it posted."""
-
-    refund: Refund
-    attempts: tuple[Attempt, ...]
-    replayed: bool = False
-    approval_id: UUID | None = None
-    approval_reason: str | None = None
-    journals: tuple[Posted, ...] = ()
 
 
 class Refunds:
@@ -129,18 +115,28 @@ class Refunds:
             made = self._create(tx, actor, payment_id, key, reason, amount_minor, keep_commission)
             if made.replayed:
                 return made
-            journals: list[Posted] = []
-            payment = store.payment(tx, payment_id, lock=True)
-            attempt = self._begin(tx, actor, payment, made.refund, journals)
-            answer = Answer(Outcome.SUCCEEDED, amount_minor=made.refund.amount_minor,
-                            currency=made.refund.currency)  # fmt: skip
-            applied = self._outcomes.apply(
-                tx, attempt.id, answer, source="rehearsal", call="refund", actor=actor
-            )
-            return RefundResult(
-                store.refund(tx, made.refund.id), (applied.attempt,), False, made.approval_id,
-                made.approval_reason, (*journals, *applied.journals),
-            )  # fmt: skip
+            return self._rehearsed(tx, actor, made)
+
+    def rehearse_send(self, actor: Actor, refund_id: UUID, *, again: bool = False) -> RefundResult:
+        """The same for :meth:`send`, or for :meth:`retry` with *again*."""
+        require(actor, "refund.send")
+        with self._db.rehearsal() as tx:
+            _payment, refund = self._locked(tx, refund_id)
+            if again:
+                self._check_reversed(refund)
+            elif not self._ready(tx, refund):
+                return self._view(tx, refund_id, replayed=False)
+            return self._rehearsed(tx, actor, RefundResult(refund, ()))
+
+    def _rehearsed(self, tx: sa.Connection, actor: Actor, made: RefundResult) -> RefundResult:
+        journals: list[Posted] = []
+        payment = store.payment(tx, made.refund.payment_id, lock=True)
+        attempt = self._begin(tx, actor, payment, made.refund, journals)
+        applied = self._dispatch.rehearse(tx, attempt, actor)
+        return RefundResult(
+            store.refund(tx, made.refund.id), (applied.attempt,), False, made.approval_id,
+            made.approval_reason, (*journals, *applied.journals),
+        )  # fmt: skip
 
     def get(self, refund_id: UUID) -> RefundResult:
         """A refund with its attempts.
@@ -169,16 +165,19 @@ class Refunds:
 
         def ready(tx: sa.Connection) -> None:
             _payment, refund = self._locked(tx, refund_id)
-            if refund.state is not RefundState.REVERSED:
-                raise Conflict(
-                    "refund.not_reversed", id=encode("refund", refund.id), state=str(refund.state)
-                )
+            self._check_reversed(refund)
             moved = self._queue(tx, refund)
             data = {"state": str(moved.state)}
             audit.record(self._db, tx, actor, "refund.retried", "refund", refund.id, data, reason)
 
         self._db.run(ready)
         return self._send_now(actor, refund_id, replayed=False)
+
+    def _check_reversed(self, refund: Refund) -> None:
+        if refund.state is not RefundState.REVERSED:
+            raise Conflict(
+                "refund.not_reversed", id=encode("refund", refund.id), state=str(refund.state)
+            )
 
     def approved(self, actor: Actor, refund_id: UUID) -> RefundResult:
         """Continue after a second person's yes: send it."""
@@ -386,15 +385,3 @@ class Refunds:
         return RefundResult(
             refund, tuple(attempts), replayed, refund.approval_id if waiting else None
         )
-
-
-def content_of(refund: Refund) -> Mapping[str, Any]:
-    """What a second person approves; any change of it voids the approval."""
-    return {
-        "refund": encode("refund", refund.id),
-        "payment": encode("payment", refund.payment_id),
-        "amount_minor": refund.amount_minor,
-        "currency": refund.currency,
-        "gateway": refund.gateway_account,
-        "keep_commission": refund.keep_commission,
-    }

@@ -66,6 +66,9 @@ class PaymentInput:
     payment_token: str | None = None
     lines: tuple[Line, ...] = ()
     expires_at: datetime | None = None
+    #: how long it may stay open, in seconds, when *expires_at* was reckoned from now: a repeat of
+    #: the same request asks for the same span, not for the same moment
+    expires_in_s: int | None = None
 
     def validated(self) -> PaymentInput:
         """This input, or the first thing that is wrong with it.
@@ -96,7 +99,8 @@ class PaymentInput:
         """SHA-256 of everything but the key: the same key with another body is refused by it."""
         body = asdict(self)
         body.pop("key")
-        body["expires_at"] = self.expires_at.isoformat() if self.expires_at else None
+        moment = self.expires_at if self.expires_in_s is None else None
+        body["expires_at"] = moment.isoformat() if moment else None
         return hashlib.sha256(canonical(body).encode()).digest()
 
     def _check_texts(self) -> None:

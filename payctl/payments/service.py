@@ -269,7 +269,7 @@ class Payments:
 
 def _row(wanted: PaymentInput, payment_id: UUID, actor: Actor) -> dict[str, Any]:
     fields = asdict(replace(wanted, lines=()))
-    for name in ("key", "lines"):
+    for name in ("key", "lines", "expires_in_s"):
         fields.pop(name)
     for name in ("order", "event", "user"):
         fields[f"{name}_ref"] = fields.pop(name)
