@@ -111,7 +111,7 @@ def totals(tx: sqlite3.Connection) -> dict[str, Totals]:
     )
     return {
         currency: Totals(amount, given.get(currency, 0), fees, number)
-        for currency, amount, fees, number in sorted(taken)
+        for currency, amount, fees, number in sorted(map(tuple, taken))
     }
 
 

@@ -1,0 +1,266 @@
+"""One payment service that can be killed at any point and started again on the same book.
+
+A kill is an exception that nothing catches, raised by the probes of the database and of the
+gateways; after it every object in memory is thrown away. What survives is what survives a real
+kill: our database, and the provider's own file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from payctl.app import App
+from payctl.clock import ManualClock
+from payctl.config import Config, load
+from payctl.db.engine import Database
+from payctl.errors import ApprovalRequired, PayctlError
+from payctl.gateways.registry import build
+from payctl.gateways.sandbox import SandboxGateway
+from payctl.ids import IdSource, decode
+from payctl.payments import tables as t
+from payctl.payments.model import LIVE_ATTEMPT_STATES
+from payctl.webhooks.tables import webhook_event
+from tests import books
+from tests.payments.kit import APPROVER, JANITOR, OPERATOR
+
+Accounts = Mapping[str, Mapping[str, Any]]
+#: A path that turns more often than this goes round in circles.
+MOST_TURNS = 120
+_LIVE = [str(state) for state in LIVE_ATTEMPT_STATES]
+
+
+class Killed(BaseException):
+    """The process ended here. Not an ``Exception``: nothing in the code may catch it."""
+
+
+class Circles(AssertionError):
+    """The janitor is always due and never gets anywhere."""
+
+
+class Reborn(Database):
+    """A database object of a new process. Its engine's compiled statements are kept, which is only
+    a matter of speed; every connection of the process before is closed.
+    """
+
+    _engines: dict[str, sa.Engine] = {}  # noqa: RUF012 - shared on purpose
+
+    def _sqlite(self) -> sa.Engine:
+        return self._kept(super()._sqlite)
+
+    def _postgresql(self, pool_size: int) -> sa.Engine:
+        return self._kept(lambda: super(Reborn, self)._postgresql(pool_size))
+
+    def _kept(self, make: Callable[[], sa.Engine]) -> sa.Engine:
+        name = self.url.render_as_string(hide_password=False)
+        if name not in self._engines:
+            self._engines[name] = make()
+            if self.is_sqlite:
+                sa.event.listen(self._engines[name], "connect", books.without_fsync)
+        engine = self._engines[name]
+        engine.dispose()
+        return engine
+
+
+@dataclass
+class World:
+    """Our service, its providers, and the time both live in.
+
+    Args:
+        accounts: settings of the sandbox accounts, by name.
+        name: a part of every name of this path, so that several may share a book.
+        kill_at: numbers of the probe points, counted from 1, at which the process is killed.
+    """
+
+    name: str
+    url: str
+    folder: Path
+    accounts: Accounts
+    clock: ManualClock
+    config: Config
+    kill_at: frozenset[int] = frozenset()
+    points: list[str] = field(default_factory=list)
+    kills: int = 0
+    refusals: list[PayctlError] = field(default_factory=list)
+    marks: list[datetime] = field(default_factory=list)
+    watching: bool = False
+
+    def __post_init__(self) -> None:
+        self.boots = 0
+        self.started = self.clock.now()
+        self.gateways: dict[str, SandboxGateway] = {}
+        self.boot()
+
+    def boot(self) -> None:
+        """Start the process: new objects, nothing remembered."""
+        self.boots += 1
+        seed = f"{self.name}/{self.boots}"
+        for gateway in self.gateways.values():
+            gateway.close()
+        ids = IdSource(self.clock, Random(seed))
+        db = Reborn(self.url, clock=self.clock, ids=ids, probe=self._probe)
+        for account, settings in self.accounts.items():
+            full = {"book": str(self.folder / f"{account}.sqlite3"), **settings}
+            gateway = build("sandbox", account, full, str, clock=self.clock, probe=self._probe)
+            assert isinstance(gateway, SandboxGateway)
+            self.gateways[account] = gateway
+        self.app = App(self.config, db=db)
+        self.app.__dict__["gateways"] = dict(self.gateways)
+        # The jitter of this process: the same on every run, so that a path can be played again.
+        for service in (self.app.outcomes, self.app.dispatch, self.app.breakers):
+            vars(service)["_random"] = Random(seed)
+
+    def close(self) -> None:
+        for gateway in self.gateways.values():
+            gateway.close()
+        self.app.close()
+
+    def _probe(self, point: str) -> None:
+        if not self.watching:
+            return
+        self.points.append(point)
+        if len(self.points) in self.kill_at:
+            raise Killed(point)
+
+    # -- doing ----------------------------------------------------------------------------------
+
+    def guard(self, act: Callable[[], object]) -> None:
+        """Do something as a process would; after a kill start anew and do it once more. What our
+        own code refuses is kept in ``refusals``.
+        """
+        self.watching = True
+        try:
+            while True:
+                try:
+                    act()
+                    return
+                except PayctlError as refused:
+                    self.refusals.append(refused)
+                    return
+                except Killed:
+                    self.kills += 1
+                    self.boot()
+        finally:
+            self.watching = False
+
+    def deliver(self) -> None:
+        """The providers deliver their webhooks into the inbox."""
+        for account, gateway in list(self.gateways.items()):
+            for body, headers in gateway.deliveries():
+                self.app.inbox.receive(account, body, headers)
+
+    def turn(self) -> None:
+        """Everything that runs by itself, once: webhooks, inbox, janitor."""
+        self.guard(self.deliver)
+        self.guard(lambda: self.app.inbox.apply(JANITOR))
+        self.guard(lambda: self.app.sync.run(JANITOR))
+
+    def settle(self, acting: Callable[[], object], longest: timedelta) -> None:
+        """Let time pass, from one due moment to the next, until nothing is due any more."""
+        end = self.clock.now() + longest
+        for _turn in range(MOST_TURNS):
+            self.guard(acting)
+            self.turn()
+            due = self.next_moment()
+            if due is None or due > end:
+                return
+            step = max(due - self.clock.now(), timedelta(seconds=1))
+            self.clock.advance(step)
+        raise Circles(f"still due after {MOST_TURNS} turns")
+
+    def next_moment(self) -> datetime | None:
+        """When the next thing happens: a check of ours, a webhook, or what the story planned."""
+        now = self.clock.now()
+        moments = [mark for mark in self.marks if mark > now]
+        with self.app.db.read() as tx:
+            a, p, r, w = t.attempt.c, t.payment.c, t.refund.c, webhook_event.c
+            for due, lease in tx.execute(
+                sa.select(a.next_check_at, a.lease_until).where(a.state.in_(_LIVE))
+            ):
+                moments.append(max(due, lease) if lease else due)
+            for column, where in (
+                (p.next_check_at, ~sa.exists().where(a.payment_id == p.id, a.state.in_(_LIVE))),
+                (r.next_check_at, r.state == "approved"),
+                (w.next_try_at, sa.true()),
+            ):
+                moments += tx.scalars(sa.select(column).where(column.is_not(None), where)).all()
+        for gateway in self.gateways.values():
+            moments += [each["due_at"] for each in gateway.pending_events()]
+        return min(moments, default=None)
+
+    # -- asking ---------------------------------------------------------------------------------
+
+    def rows(self, table: sa.Table, *where: Any) -> list[dict[str, Any]]:
+        with self.app.db.read() as tx:
+            query = sa.select(table).where(*where).order_by(table.c.id)
+            return [dict(row) for row in tx.execute(query).mappings()]
+
+    def resolve(self, case_id: UUID, resolution: str, evidence: str) -> None:
+        """An operator resolves a case, with a second one's yes where that is needed."""
+        try:
+            self.app.cases.resolve(OPERATOR, case_id, resolution, evidence)
+        except ApprovalRequired as needed:
+            approval_id = decode(str(needed.params["approval"]), "approval")
+            approval = self.app.approvals.approve(APPROVER, approval_id, "seen it too")
+            self.app.after_approval[approval.kind](APPROVER, approval)
+
+
+def fast_folder() -> Path:
+    """A fresh folder in memory where the machine has one: files there are as durable as a killed
+    process needs, and quick.
+    """
+    memory = Path("/dev/shm")
+    return Path(mkdtemp(prefix="payctl-crash-", dir=memory if memory.is_dir() else None))
+
+
+@dataclass
+class Stage:
+    """Where worlds are made: one place of a book, emptied for each path (SQLite) or shared by all
+    (PostgreSQL, where accounts and orders of each path have names of their own).
+    """
+
+    url: str
+    folder: Path
+    template: Path | None
+    start: datetime
+    made: int = 0
+
+    @contextmanager
+    def world(self, accounts: Accounts, kill_at: frozenset[int] = frozenset()) -> Iterator[World]:
+        self.made += 1
+        if self.template is not None:
+            path = Path(self.url.removeprefix("sqlite:///"))
+            for old in path.parent.glob(path.name + "*"):
+                old.unlink()
+            shutil.copy(self.template, path)
+        folder = self.folder / f"path{self.made}"
+        folder.mkdir()
+        accounts = {f"{name}{self.made}": terms for name, terms in accounts.items()}
+        world = World(
+            str(self.made), self.url, folder, accounts, ManualClock(self.start),
+            _config(self.folder), kill_at,
+        )  # fmt: skip
+        try:
+            yield world
+        finally:
+            world.close()
+            shutil.rmtree(folder)
+
+
+_configs: dict[Path, Config] = {}
+
+
+def _config(folder: Path) -> Config:
+    if folder not in _configs:
+        _configs[folder] = load(environ={}, folder=folder)
+    return _configs[folder]
