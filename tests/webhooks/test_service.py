@@ -275,8 +275,16 @@ def test_a_worker_that_died_loses_its_event_to_the_next(
     assert inbox.apply(WORKER) == {"applied": 1}
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "expected"), [("applied", ("applied", 0)), ("unreachable", ("waiting", 0))]
+)
 def test_a_worker_that_overslept_changes_nothing(
-    inbox: Inbox, gateway: SandboxGateway, door: Door, clock: ManualClock
+    inbox: Inbox,
+    gateway: SandboxGateway,
+    door: Door,
+    clock: ManualClock,
+    meanwhile: str,
+    expected: tuple[str, int],
 ) -> None:
     pay(gateway)
     deliver(inbox, gateway)
@@ -287,12 +295,12 @@ def test_a_worker_that_overslept_changes_nothing(
         if not slept:
             slept.append(True)
             clock.advance(timedelta(seconds=121))
-            assert inbox.apply(WORKER, only=event.id) == {"applied": 1}
+            assert inbox.apply(WORKER, only=event.id) == {expected[0]: 1}
 
     door.during = during
-    door.answers = ["orphan", "applied"]
+    door.answers = ["orphan", meanwhile]
     inbox.apply(WORKER, only=event.id)
-    assert (inbox.get(event.id).state, inbox.get(event.id).tries) == ("applied", 0)
+    assert (inbox.get(event.id).state, inbox.get(event.id).tries) == expected
 
 
 def test_an_unreachable_provider_costs_no_try(
