@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from payctl.db.leases import Leases
     from payctl.db.operators import Operators
     from payctl.db.threshold_changes import Thresholds
-    from payctl.gateways.base import Gateway
+    from payctl.gateways.base import Gateway, Probe
     from payctl.insight.doctor import Doctor
     from payctl.insight.lookup import Lookup
+    from payctl.insight.provider_balances import ProviderBalance
     from payctl.insight.upkeep import Upkeep
     from payctl.ledger.book import Book
     from payctl.ledger.holds import Holds
@@ -54,16 +55,20 @@ class App:
     Args:
         config: the profile.
         db: its book; default: what the profile says.
+        probe: told of every exchange with a provider, before and after.
     """
 
-    def __init__(self, config: Config, db: Database | None = None) -> None:
+    def __init__(
+        self, config: Config, db: Database | None = None, probe: Probe | None = None
+    ) -> None:
         self.config = config
+        self._probe = probe
         self.db = db or Database(
             config.database_url, book=config.book, pool_size=config.get("database.pool_size")
         )
 
     @classmethod
-    def open(cls, config: Config) -> App:
+    def open(cls, config: Config, db: Database | None = None, probe: Probe | None = None) -> App:
         """The services of *config*, on a book that is complete.
 
         An embedded book is created by the first command; any other must have been upgraded.
@@ -74,7 +79,7 @@ class App:
         """
         from payctl.db.migrate import ensure_ready
 
-        app = cls(config)
+        app = cls(config, db, probe)
         ensure_ready(app.db)
         return app
 
@@ -91,6 +96,7 @@ class App:
         Raises:
             NotConfigured: an account whose type is not installed or whose settings are wrong.
         """
+        from payctl.gateways.base import no_probe
         from payctl.gateways.registry import build, names
 
         installed = names()
@@ -101,6 +107,7 @@ class App:
                 section.settings,
                 self.config.resolve,
                 clock=self.db.clock,
+                probe=self._probe or no_probe,
             )
             for account, section in self.config.gateways.items()
             # The former service's variables may name a provider that has no adapter yet.
@@ -315,6 +322,12 @@ class App:
         from payctl.db.job_runs import JobRuns
 
         return JobRuns(self.db, self.leases)
+
+    def provider_balances(self) -> list[ProviderBalance]:
+        """What each provider holds for us by its own account, beside our books."""
+        from payctl.insight.provider_balances import compare
+
+        return compare(self.db, self.gateways)
 
     @cached_property
     def upkeep(self) -> Upkeep:
