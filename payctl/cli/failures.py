@@ -51,9 +51,9 @@ def _tell(error: PayctlError, session: Session) -> None:
         return
     print(f"error[{error.code}]: {message.text}", file=sys.stderr)
     if message.money:
-        print(f"{say('money', lang)}: {message.money}", file=sys.stderr)
+        print(f"{say('money', lang)} {message.money}", file=sys.stderr)
     if message.next:
-        print(f"{say('next_step', lang)}: {message.next}", file=sys.stderr)
+        print(f"{say('next_step', lang)} {message.next}", file=sys.stderr)
 
 
 def error_json(error: PayctlError, message: Message) -> dict[str, Any]:

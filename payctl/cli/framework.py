@@ -78,6 +78,9 @@ Rules
 - A verb with verbs of its own (``gateways breaker show``): ``sub = group(app, "breaker", "…")``.
 - The global flags (``-o -q -v --json --fields --profile --lang --tz ...``) are taken before the
   command sees them: do not declare those names.
+- Import SQLAlchemy, services and everything that imports them inside the functions (or under
+  ``TYPE_CHECKING`` for annotations of helpers): ``payctl NOUN --help`` and the completion of the
+  shell import your module, and a test fails when that loads a heavy library.
 - Tests: ``tests/cli/runner.py`` runs a line in process against a test book:
   ``run("boxes", "list", "--json", db=db)``.
 """

@@ -28,11 +28,8 @@ def help_on(
     """Explain a topic or a command; alone, list the commands and the topics."""
     if not words:
         write_text(overview())
-        write_text("\nTopics of 'payctl help TOPIC':")
-        for name, topic in TOPICS.items():
-            write_text(f"  {name:<14} {topic.summary}")
     elif words[0] in TOPICS:
-        write_text(TOPICS[words[0]].text())
+        write_text(TOPICS[words[0]]())
     elif words[0] in NOUNS:
         name, *verbs = words
         build(name).main(args=[*verbs, "--help"], prog_name=f"payctl {name}", standalone_mode=False)

@@ -85,6 +85,9 @@ GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
 )
 
 
+TOPIC_NAMES = ("exit-codes", "environment", "configuration", "output", "money", "states")
+
+
 def overview() -> str:
     """The text of ``payctl --help``."""
     lines = [
@@ -105,4 +108,5 @@ def overview() -> str:
     lines += ["", "Global options, at any position:"]
     lines += [f"  {names:<21} {text}" for names, text in GLOBAL_OPTIONS]
     lines += ["", "'payctl NOUN --help' shows a noun's verbs, 'payctl commands' all of them."]
+    lines += ["'payctl help TOPIC' explains one of:", f"  {', '.join(TOPIC_NAMES)}"]
     return "\n".join(lines)

@@ -54,7 +54,7 @@ def _cli() -> str:
         parts.append(f"### payctl {noun.name}\n\n{noun.summary[0].upper()}{noun.summary[1:]}.")
         parts.extend(_command(leaf) for leaf in leaves(noun.name))
     for topic in TOPICS.values():
-        title, _, text = topic.text().partition("\n")
+        title, _, text = topic().partition("\n")
         parts.append(f"## {title}\n\n```text\n{text.partition(chr(10))[2].strip(chr(10))}\n```")
     return "\n\n".join(parts) + "\n"
 
@@ -98,7 +98,7 @@ def _errors() -> str:
     rows = [
         (f"`{code}`", str(exit_codes.get(code, "")), entry["text"], entry["money"], entry["next"])
         for code, entry in sorted(catalogue("en").items())
-        if not code.startswith(("ui.", "label."))
+        if "money" in entry
     ]
     heading = ("code", "exit", "what is wrong", "what happened to the money", "next")
     return "\n\n".join(["# Errors", _MADE, _table(heading, rows)]) + "\n"

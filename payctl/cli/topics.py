@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from textwrap import fill
 
 from payctl import settings
 from payctl.config_layers import FILE_NAME, SYSTEM_FILE
 from payctl.config_sources import FORMER_GATEWAYS
 from payctl.errors import ExitCode
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    summary: str
-    text: Callable[[], str]
-
 
 EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
@@ -198,13 +190,13 @@ def _states() -> str:
     )
 
 
-TOPICS: dict[str, Topic] = {
-    "exit-codes": Topic("what each exit code means", _exit_codes),
-    "environment": Topic("variables that are read", _environment),
-    "configuration": Topic("files, profiles, settings and secrets", _configuration),
-    "output": Topic("formats, fields, JSON shapes", _output),
-    "money": Topic("writing amounts, confirming, dry runs, keys", _money),
-    "states": Topic("states of payments and refunds", _states),
+TOPICS: dict[str, Callable[[], str]] = {
+    "exit-codes": _exit_codes,
+    "environment": _environment,
+    "configuration": _configuration,
+    "output": _output,
+    "money": _money,
+    "states": _states,
 }
 
 

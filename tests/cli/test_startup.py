@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from payctl.cli.nouns import NOUNS
+
 pytestmark = pytest.mark.unit
 
 HEAVY = {
@@ -60,7 +62,6 @@ def test_version_is_answered_before_typer_is_imported(tmp_path: Path) -> None:
     ("words", "expected"),
     [
         (["version"], 0),
-        (["payments", "--help"], 0),
         (["paymnts"], 2),
         (["version", "--nonsense"], 2),
         (["completion", "bash"], 0),
@@ -71,6 +72,14 @@ def test_light_commands_load_nothing_heavy(tmp_path: Path, words: list[str], exp
     modules, code, _ = loaded(tmp_path, *words)
     assert code == expected
     assert not modules & HEAVY
+
+
+def test_no_noun_imports_anything_heavy(tmp_path: Path) -> None:
+    """Noun help, completion and usage errors are quick only if every noun is light."""
+    found = {noun: loaded(tmp_path, noun, "--help") for noun in NOUNS}
+    assert {noun: code for noun, (_, code, _) in found.items() if code} == {}
+    heavy = {noun: sorted(modules & HEAVY) for noun, (modules, _, _) in found.items()}
+    assert {noun: names for noun, names in heavy.items() if names} == {}
 
 
 def test_config_show_reads_no_database(tmp_path: Path) -> None:
