@@ -194,8 +194,9 @@ class Inbox:
         if event is not None and stored.event_id is None:
             values |= event_columns(event)
         with self._db.transaction() as tx:
-            if store.settle(tx, stored, values):
-                self._tell(tx, stored, step)
+            if not store.settle(tx, stored, values):
+                return "taken_over"
+            self._tell(tx, stored, step)
         return "nothing_new" if outcome == "nothing_new" else step.state
 
     def _outcome(self, actor: Actor, stored: Stored) -> tuple[str, str | None, Event | None]:
