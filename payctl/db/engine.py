@@ -75,7 +75,9 @@ class Database:
         with translated(), self.engine.connect() as connection:
             transaction = connection.begin()
             last: list[tuple[int, Callable[[sa.Connection], None]]] = []
-            connection.info[_AT_COMMIT] = last
+            # Kept here because a connection that was lost has no info to ask any more.
+            info = connection.info
+            info[_AT_COMMIT] = last
             try:
                 yield connection
                 while last:
@@ -85,7 +87,7 @@ class Database:
                 _commit(connection, transaction)
                 self._tell("commit.after")
             finally:
-                connection.info.pop(_AT_COMMIT, None)
+                info.pop(_AT_COMMIT, None)
                 if transaction.is_active:
                     transaction.rollback()
 
@@ -248,7 +250,7 @@ def translated() -> Iterator[None]:
     """Turn the drivers' words for "gone", "full", "locked" into :class:`Unavailable`."""
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
+    except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError) as error:
         code = _cause(error)
         if code is None:
             raise
@@ -262,7 +264,11 @@ def _cause(error: exc.SQLAlchemyError) -> str | None:
     if isinstance(error, exc.TimeoutError):
         return "database.unreachable"
     state = getattr(original, "sqlstate", None)
-    if state is None or state[:2] in ("08", "57"):
+    if state is None:
+        # The driver alone speaks: a lost connection, unless it complains about our own call.
+        lost = isinstance(error, (exc.OperationalError, exc.InterfaceError))
+        return "database.unreachable" if lost else None
+    if state[:2] in ("08", "57"):
         return "database.unreachable"
     return {"53100": "database.full", "53300": "database.unreachable", "55P03": "database.locked",
             "25006": "database.read_only"}.get(state)  # fmt: skip
