@@ -58,6 +58,18 @@ def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
     return out if len(out) <= MAX_TEXT else out[:MAX_TEXT] + " [cut]"
 
 
+def tree(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """JSON-like data with every text in it scrubbed, names included."""
+    kept = tuple(secrets)
+    if isinstance(value, str):
+        return text(value, kept)
+    if isinstance(value, Mapping):
+        return {text(str(name), kept): tree(each, kept) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [tree(each, kept) for each in value]
+    return value
+
+
 def form(raw: str, secrets: Iterable[str] = ()) -> dict[str, str]:
     """A form-encoded body as readable pairs, each scrubbed with its name in view."""
     kept = tuple(secrets)

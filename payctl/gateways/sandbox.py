@@ -50,7 +50,7 @@ from typing import Any
 
 from payctl.clock import Clock
 from payctl.errors import NotConfigured, NotSent
-from payctl.gateways import sandbox_events
+from payctl.gateways import exchange, sandbox_events
 from payctl.gateways.base import (
     Answer,
     BalanceLine,
@@ -121,7 +121,8 @@ class SandboxGateway:
             "currency": request.currency,
             "method": request.method,
             "manual_capture": request.manual_capture,
-            "metadata": dict(request.metadata),
+            # This provider's book is a file of ours: no card number may get into it either.
+            "metadata": exchange.tree(request.metadata),
             "words": pairs,
         }
         shown = dict(data, phone=mask_phone(request.phone)) if request.phone else data
@@ -280,19 +281,17 @@ class SandboxGateway:
         shown = {"provider_reference": theirs, "our_reference": ours}
         return self._watched("query", shown, lambda: self._wire.query(table, theirs, ours))
 
-    def _watched(
-        self, verb: str, request: Mapping[str, Any], exchange: Callable[[], Answer]
-    ) -> Answer:
+    def _watched(self, verb: str, request: Mapping[str, Any], run: Callable[[], Answer]) -> Answer:
         """Run one exchange between the two probes and keep a record of it."""
         started = self._clock.monotonic()
         self._probe("send.before")
         if self.terms.latency_ms:
             self._clock.sleep(self.terms.latency_ms / 1000)
-        answer = exchange()
+        answer = run()
         self._probe("receive.after")
         record = {
             "verb": verb,
-            "request": dict(request),
+            "request": exchange.tree(request),
             "outcome": str(answer.outcome),
             "provider_reference": answer.provider_reference,
         }

@@ -1,0 +1,408 @@
+"""The contract every gateway keeps, as tests to run against your own.
+
+    from payctl.gateways import base
+    from payctl.testing.gateway_contract import GatewayContract
+
+    class TestMine(GatewayContract):
+        @pytest.fixture
+        def harness(self): ...   # an object with what Harness lists
+
+The harness holds the gateway and a provider it may break: a fake, a sandbox, a recorded server. The
+suite never looks inside the adapter; it looks at answers and at what the provider took.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from types import ModuleType
+from typing import Any, Protocol
+
+import pytest
+
+CARD = "4242424242424242"
+PHONE = "+2250708091011"
+#: Scenarios a harness must know; ``fields`` of one are laid over a payment request.
+SCENARIOS = ("success", "pending", "lost_answer", "no_effect", "unreachable", "server_error",
+             "garbage", "rate_limited", "bad_credentials")  # fmt: skip
+
+
+class Harness(Protocol):
+    """What the suite needs. Amounts in ISO 4217 minor units."""
+
+    #: the module :mod:`payctl.gateways.base`, so that this suite imports no gateway code itself
+    base: ModuleType
+    gateway: Any
+    #: everything that must never appear in a record
+    secrets: tuple[str, ...]
+    #: the provider's name of each decline
+    declines: tuple[str, ...]
+    #: called with every point the gateway's probe is told
+    on_probe: Callable[[str], None]
+    #: whether webhooks carry a signed time
+    signs_time: bool
+
+    def fields(self, scenario: str) -> Mapping[str, Any]:
+        """Arrange the next exchange: fields for its request, or a fault armed at the provider."""
+
+    def taken(self, currency: str) -> int:
+        """What the provider captured in *currency*."""
+
+    def refunded(self, currency: str) -> int:
+        """What the provider gave back in *currency*."""
+
+    def exchanges(self) -> int:
+        """How many requests have left so far."""
+
+    def event(self, provider_reference: str) -> tuple[bytes, dict[str, str]]:
+        """A signed webhook about a payment: raw body and headers."""
+
+    def now(self) -> Any:
+        """The provider's time."""
+
+
+class GatewayContract:
+    """Subclass it, give it a ``harness`` fixture, and run pytest."""
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def request(self, harness: Harness, scenario: str = "success", **changes: Any) -> Any:
+        """A payment request of 25.00 EUR (or what the gateway takes) in *scenario*."""
+        can = harness.gateway.capabilities
+        currency = "EUR" if can.currencies is None or "EUR" in can.currencies else None
+        fields = {
+            "our_reference": f"att_contract{harness.exchanges()}",
+            "idempotency_key": f"key_contract{harness.exchanges()}",
+            "amount_minor": 2500,
+            "currency": currency or sorted(can.currencies)[0],
+            "method": sorted(can.methods)[0],
+            **harness.fields(scenario),
+            **changes,
+        }
+        return harness.base.PaymentRequest(**fields)
+
+    def create(self, harness: Harness, scenario: str = "success", **changes: Any) -> Any:
+        # The request first: arranging its scenario may change which gateway the harness shows.
+        request = self.request(harness, scenario, **changes)
+        return harness.gateway.create_payment(request)
+
+    def paid(self, harness: Harness, **changes: Any) -> Any:
+        answer = self.create(harness, **changes)
+        assert answer.outcome in ("succeeded", "authorized"), answer
+        return answer
+
+    def query(self, harness: Harness, **known: Any) -> Any:
+        reference = harness.base.Reference(created_at=harness.now(), **known)
+        return harness.gateway.query_payment(reference)
+
+    def refund(self, harness: Harness, payment: Any, amount_minor: int, name: str) -> Any:
+        return harness.gateway.refund_payment(
+            harness.base.RefundRequest(
+                harness.base.Reference(provider_reference=payment.provider_reference),
+                f"rfd_{name}",
+                f"key_rfd_{name}",
+                amount_minor,
+                payment.currency,
+            )
+        )
+
+    # --- what an exchange proves ----------------------------------------------------------------
+
+    def test_a_success_says_what_was_taken_and_can_be_asked_again(self, harness: Harness) -> None:
+        request = self.request(harness)
+        answer = harness.gateway.create_payment(request)
+        assert (answer.outcome, answer.amount_minor, answer.currency) == (
+            "succeeded", 2500, request.currency,
+        )  # fmt: skip
+        assert answer.provider_reference
+        assert harness.taken(request.currency) == 2500
+        for key in harness.gateway.capabilities.query_by:
+            value = {
+                "our_reference": request.our_reference,
+                "provider_reference": answer.provider_reference,
+            }[key]
+            found = self.query(harness, **{key: value})
+            assert (found.outcome, found.provider_reference, found.our_reference) == (
+                "succeeded", answer.provider_reference, request.our_reference,
+            )  # fmt: skip
+            if harness.gateway.capabilities.status_reports_amount:
+                assert (found.amount_minor, found.currency) == (2500, request.currency)
+
+    def test_every_decline_has_a_code_of_ours_and_takes_nothing(self, harness: Harness) -> None:
+        assert harness.declines
+        for name in harness.declines:
+            request = self.request(harness, f"decline:{name}")
+            answer = harness.gateway.create_payment(request)
+            assert answer.outcome == "declined", (name, answer)
+            assert answer.code in harness.base.DECLINE_CODES - {"unknown_reason"}, (name, answer)
+            assert harness.taken(request.currency) == 0
+
+    def test_an_unknown_decline_is_still_a_decline(self, harness: Harness) -> None:
+        answer = self.create(harness, "unknown_decline")
+        assert answer.outcome in ("declined", "rejected")
+        assert answer.outcome == "rejected" or answer.code in harness.base.DECLINE_CODES
+
+    def test_what_is_not_decided_is_not_a_success(self, harness: Harness) -> None:
+        request = self.request(harness, "pending")
+        answer = harness.gateway.create_payment(request)
+        assert answer.outcome in ("pending", "requires_action")
+        assert answer.outcome != "requires_action" or answer.next_action is not None
+        assert harness.taken(request.currency) == 0
+
+    def test_a_lost_answer_is_unknown_and_a_query_finds_the_payment(self, harness: Harness) -> None:
+        request = self.request(harness, "lost_answer")
+        assert harness.gateway.create_payment(request).outcome == "unknown"
+        assert harness.taken(request.currency) == 2500
+        if "our_reference" in harness.gateway.capabilities.query_by:
+            found = self.query(harness, our_reference=request.our_reference)
+            assert (found.outcome, found.our_reference) == ("succeeded", request.our_reference)
+
+    def test_no_answer_without_effect_is_unknown_too(self, harness: Harness) -> None:
+        request = self.request(harness, "no_effect")
+        assert harness.gateway.create_payment(request).outcome == "unknown"
+        assert harness.taken(request.currency) == 0
+        if "our_reference" in harness.gateway.capabilities.query_by:
+            found = self.query(harness, our_reference=request.our_reference)
+            assert found.outcome == "not_found"
+
+    @pytest.mark.parametrize(
+        ("scenario", "outcome", "reject"),
+        [
+            ("unreachable", "not_sent", None),
+            ("server_error", "unknown", None),
+            ("garbage", "unknown", None),
+            ("rate_limited", "rejected", "rate"),
+            ("bad_credentials", "rejected", "auth"),
+        ],
+    )
+    def test_each_failure_proves_what_it_proves(
+        self, harness: Harness, scenario: str, outcome: str, reject: str | None
+    ) -> None:
+        answer = self.create(harness, scenario)
+        assert (answer.outcome, answer.reject) == (outcome, reject), answer
+
+    def test_silence_ends_at_the_deadline(self, harness: Harness) -> None:
+        started = time.monotonic()
+        request = self.request(harness, "silence", deadline_s=0.5)
+        assert harness.gateway.create_payment(request).outcome == "unknown"
+        assert time.monotonic() - started < 3
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    def test_the_same_key_twice_is_one_effect(self, harness: Harness) -> None:
+        if harness.gateway.capabilities.resend_window_s is None:
+            return  # declared: a key is never sent twice, so nobody does
+        for scenario in ("success", "lost_answer"):
+            before = harness.taken("EUR")
+            request = self.request(harness, scenario)
+            harness.gateway.create_payment(request)
+            again = harness.gateway.create_payment(request)
+            assert again.outcome == "succeeded", again
+            assert harness.taken(request.currency) - before == 2500
+
+    def test_a_key_with_another_body_is_refused(self, harness: Harness) -> None:
+        if harness.gateway.capabilities.resend_window_s is None:
+            return
+        request = self.request(harness)
+        harness.gateway.create_payment(request)
+        other = replace(request, amount_minor=2600, our_reference="att_other")
+        assert harness.gateway.create_payment(other).outcome == "rejected"
+        assert harness.taken(request.currency) == 2500
+
+    # --- amounts --------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ("currency", "amount_minor"),
+        [("XOF", 15_000), ("XAF", 1_000), ("TND", 12_340), ("EUR", 1_999), ("UGX", 5_000)],
+    )
+    def test_amounts_arrive_in_the_currency_s_own_units(
+        self, harness: Harness, currency: str, amount_minor: int
+    ) -> None:
+        can = harness.gateway.capabilities
+        request = self.request(harness, currency=currency, amount_minor=amount_minor)
+        before = harness.exchanges()
+        answer = harness.gateway.create_payment(request)
+        if can.currencies is not None and currency not in can.currencies:
+            assert (answer.outcome, harness.exchanges()) == ("rejected", before)
+            return
+        assert (answer.outcome, answer.amount_minor) == ("succeeded", amount_minor)
+        assert harness.taken(currency) == amount_minor
+
+    def test_what_is_not_declared_is_refused_before_any_exchange(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
+        before = harness.exchanges()
+        wrong: list[dict[str, Any]] = [{"method": "no such method"}]
+        if can.currencies is not None:
+            wrong.append({"currency": "SSP"})
+        if not can.manual_capture:
+            wrong.append({"manual_capture": True})
+        for currency, (smallest, largest) in list(can.limits.items())[:3]:
+            wrong.append({"currency": currency, "amount_minor": largest + 1})
+            if smallest > 1:
+                wrong.append({"currency": currency, "amount_minor": smallest - 1})
+        for changes in wrong:
+            answer = self.create(harness, **changes)
+            assert (answer.outcome, answer.reject) == ("rejected", "validation"), changes
+            assert answer.code
+        assert harness.exchanges() == before
+
+    # --- refunds --------------------------------------------------------------------------------
+
+    def test_refunds_never_exceed_what_was_taken(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
+        payment = self.paid(harness)
+        if can.refunds == "none":
+            before = harness.exchanges()
+            assert self.refund(harness, payment, 2500, "none").code == "not_supported"
+            assert harness.exchanges() == before
+            return
+        assert self.refund(harness, payment, 2501, "over").outcome == "rejected"
+        if can.refunds == "partial":
+            first = self.refund(harness, payment, 1000, "part")
+            assert (first.outcome, first.amount_minor) == ("succeeded", 1000)
+            assert self.refund(harness, payment, 1501, "more").outcome == "rejected"
+            assert self.refund(harness, payment, 1500, "rest").outcome == "succeeded"
+        else:
+            assert self.refund(harness, payment, 2500, "all").outcome == "succeeded"
+        assert harness.refunded(payment.currency) == 2500
+        assert self.refund(harness, payment, 1, "late").outcome == "rejected"
+
+    def test_a_refund_can_be_asked_again(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
+        if can.refunds == "none":
+            return
+        refund = self.refund(harness, self.paid(harness), 2500, "q")
+        reference = harness.base.Reference(
+            provider_reference=refund.provider_reference,
+            our_reference="rfd_q",
+            created_at=harness.now(),
+        )
+        found = harness.gateway.query_refund(reference)
+        if can.query_refunds:
+            assert (found.outcome, found.amount_minor) == ("succeeded", 2500)
+        else:
+            assert found.code == "not_supported"
+
+    # --- capabilities are honest ----------------------------------------------------------------
+
+    def test_manual_capture(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
+        if not can.manual_capture:
+            return  # refused before any exchange: tested above
+        payment = self.paid(harness, manual_capture=True)
+        assert (payment.outcome, payment.amount_minor) == ("authorized", 2500)
+        assert harness.taken(payment.currency) == 0
+        about = harness.base.Reference(provider_reference=payment.provider_reference)
+        too_much = harness.base.CaptureRequest(about, "cap_0", "key_cap_0", 2501, payment.currency)
+        assert harness.gateway.capture_payment(too_much).outcome == "rejected"
+        part = replace(
+            too_much, our_reference="cap_1", idempotency_key="key_cap_1", amount_minor=1000,
+            final=False,
+        )  # fmt: skip
+        first = harness.gateway.capture_payment(part)
+        assert (first.outcome, first.amount_minor) == ("succeeded", 1000)
+        assert first.captured_minor == 1000
+        rest = replace(part, our_reference="cap_2", idempotency_key="key_cap_2", amount_minor=500)
+        last = harness.gateway.capture_payment(replace(rest, final=True))
+        assert (last.outcome, last.amount_minor, last.captured_minor) == ("succeeded", 500, 1500)
+        found = self.query(harness, provider_reference=payment.provider_reference)
+        assert (found.outcome, found.amount_minor) == ("succeeded", 1500)
+        assert harness.taken(payment.currency) == 1500
+
+    def test_cancelling(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
+        waiting = self.create(harness, "pending")
+        about = harness.base.Reference(provider_reference=waiting.provider_reference)
+        answer = harness.gateway.cancel_payment(about, "key_cancel")
+        if not can.revocable:
+            assert answer.outcome == "rejected"
+            return
+        assert answer.outcome == "canceled"
+        found = self.query(harness, provider_reference=waiting.provider_reference)
+        assert found.outcome == "canceled"
+        done = self.paid(harness)
+        about = harness.base.Reference(provider_reference=done.provider_reference)
+        late = harness.gateway.cancel_payment(about, "key_cancel_late")
+        assert (late.outcome, late.reject) == ("rejected", "state")
+
+    def test_balance_list_and_ping(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
+        request = self.request(harness)
+        payment = harness.gateway.create_payment(request)
+        assert harness.gateway.ping().ok
+        if can.balance:
+            assert request.currency in {line.currency for line in harness.gateway.balance()}
+        hour = timedelta(hours=1)
+        listed = list(harness.gateway.list_payments(harness.now() - hour, harness.now() + hour))
+        if can.lists_payments:
+            assert [(one.our_reference, one.provider_reference) for one in listed] == [
+                (request.our_reference, payment.provider_reference)
+            ]
+        else:
+            assert [one.code for one in listed] == ["not_supported"]
+
+    # --- records, probes, webhooks --------------------------------------------------------------
+
+    def test_records_hold_no_secret_no_card_and_no_whole_phone(self, harness: Harness) -> None:
+        spaced = " ".join(CARD[place : place + 4] for place in range(0, 16, 4))
+        for scenario in SCENARIOS:
+            request = self.request(
+                harness,
+                scenario,
+                description=f"card {CARD} and {spaced}",
+                phone=PHONE,
+                metadata={"note": f"call {PHONE}, {CARD}"},
+            )
+            answer = harness.gateway.create_payment(request)
+            kept = json.dumps([answer.exchange, answer.message], default=str)
+            assert answer.exchange, scenario
+            for hidden in (CARD, spaced, PHONE, *harness.secrets):
+                assert hidden not in kept, (scenario, hidden)
+
+    def test_the_probe_sees_every_exchange_from_both_sides(self, harness: Harness) -> None:
+        seen: list[str] = []
+        request = self.request(harness)
+        harness.on_probe = seen.append
+        harness.gateway.create_payment(request)
+        assert seen == ["send.before", "receive.after"]
+
+    @pytest.mark.parametrize(("point", "taken"), [("send.before", 0), ("receive.after", 2500)])
+    def test_a_kill_at_the_probe_passes_through(
+        self, harness: Harness, point: str, taken: int
+    ) -> None:
+        class Killed(BaseException):
+            pass
+
+        def kill(at: str) -> None:
+            if at == point:
+                raise Killed
+
+        request = self.request(harness)
+        harness.on_probe = kill
+        with pytest.raises(Killed):
+            harness.gateway.create_payment(request)
+        assert harness.taken(request.currency) == taken
+
+    def test_webhooks_are_believed_only_with_a_signature(self, harness: Harness) -> None:
+        request = self.request(harness)
+        payment = harness.gateway.create_payment(request)
+        body, headers = harness.event(payment.provider_reference)
+        event = harness.gateway.parse_event(body, headers, harness.now())
+        assert (event.object_kind, event.reference.provider_reference) == (
+            "payment", payment.provider_reference,
+        )  # fmt: skip
+        assert event.event_id
+        shouting = {name.upper(): value for name, value in headers.items()}
+        assert harness.gateway.parse_event(body, shouting) == event
+        forged = body.replace(payment.provider_reference.encode(), b"someone_elses")
+        for bad_body, bad_headers in ((forged, headers), (body, {}), (b"\xff\xfe", headers)):
+            with pytest.raises(Exception) as caught:
+                harness.gateway.parse_event(bad_body, bad_headers)
+            assert getattr(caught.value, "code", "").startswith("event."), caught.value
+        for hours in (-1, 1) if harness.signs_time else ():
+            with pytest.raises(Exception) as caught:
+                harness.gateway.parse_event(body, headers, harness.now() + timedelta(hours=hours))
+            assert getattr(caught.value, "code", "") == "event.stale"

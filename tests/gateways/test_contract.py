@@ -1,0 +1,53 @@
+"""The shipped contract suite, run against what we ship."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from payctl.testing.gateway_contract import GatewayContract
+from payctl.testing.stripe_fake import StripeFake
+from tests.gateways.harnesses import SandboxHarness, StripeHarness, resources
+
+pytestmark = pytest.mark.gateways
+
+
+class TestSandbox(GatewayContract):
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Iterator[SandboxHarness]:
+        harness = SandboxHarness(tmp_path)
+        yield harness
+        harness.provider.close()
+
+
+class TestSandboxThatCanDoLittle(GatewayContract):
+    """Like a mobile money push: no key twice, no cancelling, no capture by hand, no refunds."""
+
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Iterator[SandboxHarness]:
+        harness = SandboxHarness(
+            tmp_path,
+            resend_window_s=0,
+            revocable=False,
+            manual_capture=False,
+            refunds="none",
+            query_refunds=False,
+            reports_balance=False,
+            lists_payments=False,
+            status_reports_amount=True,
+            currencies=["EUR", "XOF"],
+            limits={"EUR": [100, 500_000]},
+        )
+        yield harness
+        harness.provider.close()
+
+
+class TestStripe(GatewayContract):
+    @pytest.fixture
+    def harness(self) -> Iterator[StripeHarness]:
+        with StripeFake(resources()) as fake:
+            harness = StripeHarness(fake)
+            yield harness
+            harness.close()
