@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from payctl.insight.lookup import Lookup
     from payctl.insight.provider_balances import ProviderBalance
     from payctl.insight.upkeep import Upkeep
+    from payctl.insight.watch import Watch
     from payctl.ledger.book import Book
     from payctl.ledger.holds import Holds
     from payctl.notifications.outbox import Outbox
+    from payctl.parties.service import Parties
     from payctl.payments.breaker import Breakers
     from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
@@ -156,6 +158,12 @@ class App:
         return Commissions(self.db)
 
     @cached_property
+    def parties(self) -> Parties:
+        from payctl.parties.service import Parties
+
+        return Parties(self.db, self.config.country)
+
+    @cached_property
     def breakers(self) -> Breakers:
         from payctl.payments.breaker import Breakers
 
@@ -265,6 +273,12 @@ class App:
         from payctl.insight.lookup import Lookup
 
         return Lookup(self.db, self.config.gateways)
+
+    @cached_property
+    def watch(self) -> Watch:
+        from payctl.insight.watch import Watch
+
+        return Watch(self.db, self.queries, lambda: self.sync)
 
     def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
         from payctl.payments.refund_outcomes import RefundOutcomes

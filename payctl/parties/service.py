@@ -54,7 +54,8 @@ class Parties:
         """The party *ref*, made with the book's country when this is its first use.
 
         Raises:
-            InvalidInput: ``party.bad_ref``, ``party.unknown_kind``.
+            InvalidInput: ``party.bad_ref``, ``party.unknown_kind``, ``country.unknown`` when the
+                configured country is none.
         """
         found = self._find(tx, ref)
         if found is not None:
@@ -63,6 +64,7 @@ class Parties:
             raise InvalidInput("party.bad_ref", field="organiser", limit=MAX_TEXT)
         if kind not in KINDS:
             raise InvalidInput("party.unknown_kind", field="kind", kind=kind[:40])
+        _checked(None, self._default_country, None)
         insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
         values = {
             "id": self._db.ids.new(),

@@ -79,6 +79,11 @@ def test_refusals(db: Database) -> None:
         parties.get(tx, "org-1")
 
 
+def test_a_wrong_country_in_the_configuration_is_said(db: Database) -> None:
+    with pytest.raises(InvalidInput, match=r"country\.unknown"), db.transaction() as tx:
+        Parties(db, "Ivory").open(tx, "org-1")
+
+
 def test_list_pages(db: Database) -> None:
     parties = Parties(db, "CI")
     with db.transaction() as tx:
