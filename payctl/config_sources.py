@@ -28,6 +28,8 @@ from payctl.errors import InvalidInput, NotConfigured
 from payctl.secret import is_reference
 
 _FLAG_NAMES = {"language": "--lang"}
+#: Variables that steer the test suite and mean nothing to a run.
+_OF_THE_TESTS = "PAYCTL_TEST_"
 _TOP_KEYS = frozenset({"profiles", "default_profile"})
 
 
@@ -112,6 +114,8 @@ def _environment(environ: Mapping[str, str], result: Stack) -> Layer:
     for name in sorted(environ):
         raw = environ[name]
         if not name.startswith("PAYCTL_") or not raw or name in settings.CALL_VARIABLES:
+            continue
+        if name.startswith(_OF_THE_TESTS):
             continue
         key = _key_of(name)
         if key is None:

@@ -156,6 +156,13 @@ def test_a_former_variable_is_checked_like_any_value(
     assert code_of(caught) == "config.bad_value"
 
 
+def test_variables_of_the_test_suite_are_not_ours(folder: Path) -> None:
+    assert not read(folder, environ={"PAYCTL_TEST_DATABASE_URL": "x"}).problems
+    with pytest.raises(NotConfigured) as caught:
+        read(folder, environ={"PAYCTL_DATABSE_URL": "x"})
+    assert caught.value.params["near"] == "PAYCTL_DATABASE_URL"
+
+
 def test_syntax_errors_name_the_file_and_the_place(folder: Path) -> None:
     with pytest.raises(NotConfigured) as caught:
         read(folder, "[profiles.default\n")

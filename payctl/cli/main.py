@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from payctl.cli.flags import Flags, hoist
 from payctl.cli.nouns import NOUNS, overview
 from payctl.cli.session import Session, use
+from payctl.clock import SystemClock
 from payctl.errors import ExitCode, InvalidInput, PayctlError
 
 if TYPE_CHECKING:
@@ -42,6 +43,30 @@ def run(
         session.__dict__["app"] = app
     use(session)
     try:
+        return _logged(session, lambda: _answered(session, argv))
+    finally:
+        if app is None and "app" in session.__dict__:
+            session.app.close()
+        use(None)
+
+
+def _logged(session: Session, work: Callable[[], int]) -> int:
+    """Note in the log what a line that opened the book was and how it ended."""
+    clock = SystemClock()
+    started = clock.monotonic()
+    code = work()
+    if "app" in session.__dict__:
+        from payctl import log
+
+        took_ms = round((clock.monotonic() - started) * 1000)
+        log.info("command", command=session.command, exit_code=code, ms=took_ms)
+    return code
+
+
+def _answered(session: Session, argv: Sequence[str]) -> int:
+    try:
+        if any("\ud800" <= letter <= "\udfff" for word in argv for letter in word):
+            raise InvalidInput("usage.not_utf8")
         session.flags, rest = hoist(argv)
         return _dispatch(session, rest)
     except KeyboardInterrupt:
@@ -61,8 +86,6 @@ def run(
         from payctl.cli.failures import report_bug
 
         return report_bug(error, session)
-    finally:
-        use(None)
 
 
 def _dispatch(session: Session, words: list[str]) -> int:

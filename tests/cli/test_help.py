@@ -13,6 +13,7 @@ from payctl.cli.nouns import NOUNS, TOPIC_NAMES
 from payctl.cli.topics import PAYMENT_STATES, REFUND_STATES, TOPICS
 from payctl.db.engine import Database
 from payctl.db.recent import TABLES, recent_ids
+from payctl.db.tables import job_run
 from payctl.payments.model import PaymentStatus, RefundState
 from payctl.settings import SETTINGS
 from tests.cli.runner import run
@@ -103,6 +104,25 @@ def test_recent_ids_are_read_newest_first_and_never_fail(db: Database, db_url: s
     for kind in TABLES:
         assert recent_ids(db_url, "payctl", kind) == []
     assert recent_ids(db_url, "payctl", "nothing") == []
+
+
+@pytest.mark.integration
+def test_ids_of_a_real_book_complete_a_line(db: Database, db_url: str) -> None:
+    made = [db.ids.new() for _ in range(3)]
+    with db.transaction() as tx:
+        for each in made:
+            tx.execute(
+                job_run.insert().values(
+                    id=each,
+                    job="payment_sync",
+                    state="running",
+                    actor="job:payment_sync",
+                    host="h",
+                    started_at=db.clock.now(),
+                    counts={},
+                )
+            )
+    assert recent_ids(db_url, "payctl", "run") == made[::-1]
 
 
 @pytest.mark.integration
