@@ -91,8 +91,7 @@ class Dossier:
         ]
         if self.found is None:
             return locate(booked, ())
-        payment = self.found.payment
-        left = payment.authorized_minor - payment.captured_minor
+        left = self.found.payment.capturable_minor
         return locate(booked, live_of(self.found.attempts), left)
 
 

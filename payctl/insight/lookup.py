@@ -18,7 +18,7 @@ from payctl import ids
 from payctl.cases.model import Case
 from payctl.cases.tables import case_record
 from payctl.db.actor import Actor
-from payctl.db.audit import record
+from payctl.db.audit import record, revealed
 from payctl.db.engine import Database
 from payctl.db.permissions import require
 from payctl.db.tables import approval, idempotency
@@ -30,6 +30,7 @@ from payctl.insight.timeline import Item, timeline
 from payctl.insight.whereabouts import Whereabouts
 from payctl.ledger.tables import hold, journal
 from payctl.notifications.tables import notification
+from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.service import SCOPE
 from payctl.webhooks.tables import webhook_event
@@ -91,6 +92,17 @@ class Lookup:
         with self._db.read() as tx:
             found = dossier.of_payment(tx, payment_id, whole=False)
         return Story(found, (), found.whereabouts(), tuple(advice(found)))
+
+    def reveal(self, actor: Actor, payment_id: UUID) -> None:
+        """Let *actor* see a payment's phone number in full, and write down that they did.
+
+        Raises:
+            Forbidden: ``operator.not_allowed``. NotFound: ``payment.not_found``.
+        """
+        require(actor, "personal_data.reveal")
+        with self._db.read() as tx:
+            store.payment(tx, payment_id)
+        revealed(self._db, actor, "payment", payment_id, "phone")
 
     def trace(self, actor: Actor, reference: str) -> Traced:
         """Everything about what *reference* names.

@@ -64,6 +64,11 @@ class Payment:
         """What may still be given back."""
         return self.captured_minor - self.refunded_minor - self.refund_reserved_minor
 
+    @property
+    def capturable_minor(self) -> int:
+        """What is authorised and not taken yet."""
+        return self.authorized_minor - self.captured_minor
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -1,0 +1,122 @@
+"""How a command about money ends: the exit code, where the money is, and what may be done next.
+
+Shared by ``payments``, ``refunds``, ``stripe`` and ``trace``. The exit code is read from the state
+of the payment alone, so a repeat with the same key ends as the first run did.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+
+from payctl.cli.framework import ExitCode, note, session
+from payctl.cli.messages import say
+from payctl.insight.lookup import Story
+from payctl.insight.whereabouts import Part, Place, Verdict, Whereabouts
+from payctl.money import format_money
+from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
+from payctl.payments.records import Attempt, Payment, Refund
+
+#: Failures before a single byte had left: paying again is safe.
+_NOT_SENT = frozenset({"no_route", "not_sent", "interrupted"})
+#: Failures in which money arrived all the same: nobody may pay again.
+_RECEIVED = frozenset({"wrong_amount", "wrong_currency"})
+_DONE = (PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED)
+_DONE_REFUNDS = (RefundState.SUCCEEDED, RefundState.PROPOSED)
+_FAILED_REFUNDS = (RefundState.FAILED, RefundState.REJECTED)
+
+#: What is told before the answer itself, by what a line is about.
+_ABOUT = {
+    Part.RETURNED: "money.returned",
+    Part.COST: "money.cost",
+    Part.BORNE: "money.borne_by",
+    Part.HELD: "money.held_at",
+}
+#: Answers about what is not in the books: of a payment, and of a refund.
+_OPEN = {
+    Part.AUTHORIZED: ("money.authorized", "money.authorized"),
+    Part.WAITING: ("money.waiting", "money.waiting_refund"),
+    Part.UNKNOWN: ("money.unknown", "money.unknown_refund"),
+}
+
+
+def new_key() -> str:
+    """A key for a caller who gave none, said before anything is sent so that it can be repeated."""
+    key = f"cli-{secrets.token_hex(8)}"
+    note(say("key", session().lang, key=key), always=True)
+    return key
+
+
+def exit_of(payment: Payment, attempts: Iterable[Attempt]) -> ExitCode:
+    """The exit code of C.3 for a payment as it stands."""
+    if payment.status in _DONE:
+        return ExitCode.DONE
+    if not payment.status.terminal:
+        return ExitCode.OPEN
+    if payment.failure_code in _RECEIVED:
+        return ExitCode.OPEN
+    asked = [each for each in attempts if each.operation is Operation.COLLECT]
+    unsent = not asked or asked[-1].state is AttemptState.NOT_SENT
+    if payment.status is PaymentStatus.FAILED and (unsent or payment.failure_code in _NOT_SENT):
+        return ExitCode.NOT_SENT
+    return ExitCode.DECLINED
+
+
+def exit_of_step(attempts: Sequence[Attempt], operation: Operation) -> ExitCode:
+    """The exit code of a capture or cancellation: that of its last attempt."""
+    asked = [each for each in attempts if each.operation is operation]
+    if not asked or asked[-1].state is AttemptState.SUCCEEDED:
+        return ExitCode.DONE
+    state = asked[-1].state
+    if state.live:
+        return ExitCode.OPEN
+    return ExitCode.NOT_SENT if state is AttemptState.NOT_SENT else ExitCode.DECLINED
+
+
+def exit_of_refund(refund: Refund) -> ExitCode:
+    """The exit code of a refund as it stands."""
+    if refund.state in _DONE_REFUNDS:
+        return ExitCode.DONE
+    if refund.state is RefundState.AWAITING_APPROVAL:
+        return ExitCode.APPROVAL
+    return ExitCode.DECLINED if refund.state in _FAILED_REFUNDS else ExitCode.OPEN
+
+
+def tell(story: Story) -> None:
+    """Where the money is and what may be done next, to people."""
+    run = session()
+    if run.is_json or run.quiet:
+        return
+    for line in money_lines(story.whereabouts):
+        note(line)
+    for line in story.next:
+        note(say("next", run.lang, command=line))
+
+
+def money_lines(where: Whereabouts) -> list[str]:
+    """Where the money is, in sentences; the last one is the answer itself."""
+    lang = session().lang
+    lines = [
+        say(sentence, lang, places=_listed(places))
+        for part, sentence in _ABOUT.items()
+        if (places := where.of(part))
+    ]
+    answers = []
+    if belongs := where.of(Part.BELONGS):
+        answers.append(say("money.belongs_to", lang, places=_listed(belongs)))
+    for place in where.of(*_OPEN):
+        plain, refund = _OPEN[place.part]
+        amount = format_money(place.amount_minor, place.currency)
+        sentence = refund if place.operation == Operation.REFUND else plain
+        answers.append(
+            say(sentence, lang, gateway=place.gateway or "-", account=place.account, amount=amount)
+        )
+    if where.verdict is Verdict.NOWHERE:
+        answers.append(say("money.nowhere", lang))
+    return [*lines, *answers] if answers else [*lines[1:], *lines[:1]]
+
+
+def _listed(places: Sequence[Place]) -> str:
+    return ", ".join(
+        f"{place.account} ({format_money(place.amount_minor, place.currency)})" for place in places
+    )
