@@ -89,6 +89,11 @@ class GatewaySettings:
         with self._db.read() as tx:
             return load(self._db, tx)
 
+    def current(self, account: str) -> Setting:
+        """The setting of one account as of now."""
+        with self._db.read() as tx:
+            return setting_of(tx, account, self._db.clock.now())
+
     def accepts(self, tx: sa.Connection, account: str, op_class: str) -> bool:
         """Whether *account* makes calls of *op_class* now.
 

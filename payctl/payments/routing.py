@@ -62,7 +62,7 @@ class Router:
         self._breakers = breakers
         self._live = live
         self._priorities = dict(priorities or {})
-        self._switched_off = frozenset(switched_off)
+        self.switched_off = frozenset(switched_off)
         self._cache: tuple[RouteState, float] | None = None
 
     def decide(self, tx: sa.Connection | None, request: RouteRequest) -> Decision:
@@ -98,6 +98,10 @@ class Router:
             request, candidates, state.rules, live=self._live, rules_version=state.rules_version
         )
 
+    def priority(self, account: str) -> int:
+        """The configured priority of an account; 1 comes before 2."""
+        return self._priorities.get(account, DEFAULT_PRIORITY)
+
     def forget(self) -> None:
         """Read settings and rules anew at the next question."""
         self._cache = None
@@ -116,8 +120,8 @@ class Router:
             fee=state.fee(account, request.currency, request.method),
             success=state.success.get(account),
             verdict=self._breakers.peek(tx, account, "collect"),
-            priority=self._priorities.get(account, DEFAULT_PRIORITY),
-            switched_off=account in self._switched_off,
+            priority=self.priority(account),
+            switched_off=account in self.switched_off,
         )
 
     def _state(self, tx: sa.Connection | None) -> RouteState:
