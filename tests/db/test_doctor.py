@@ -23,6 +23,7 @@ from payctl.gateways.base import Health
 from payctl.insight import doctor as module
 from payctl.insight.doctor import Doctor, Finding, Schedule
 from payctl.payments.gateway_tables import breaker
+from payctl.payments.tables import attempt, payment
 from payctl.webhooks.tables import webhook_event
 
 pytestmark = pytest.mark.integration
@@ -171,3 +172,33 @@ def test_open_breakers_and_dead_letters(ready: Database, clock: ManualClock) -> 
     found = examine(ready)
     assert of(found, "breakers") == [("warn", "doctor.breaker_open")]
     assert of(found, "dead_letters") == [("fail", "doctor.dead_letters")]
+
+
+@pytest.mark.parametrize(
+    ("age", "status"), [(59 * 60, "ok"), (61 * 60, "warn"), (25 * 3600, "fail")]
+)
+def test_outcomes_that_stay_unknown(
+    ready: Database, clock: ManualClock, age: int, status: str
+) -> None:
+    payment_id, now = ready.ids.new(), clock.now()
+    with ready.transaction() as tx:
+        tx.execute(
+            sa.insert(payment).values(
+                id=payment_id, status="unknown", amount_minor=100, currency="XOF", method="card",
+                sale_type="ticket_sale", manual_capture=False, organiser="o", description="",
+                metadata={}, preferred=[], needs_review=False, late=False, created_by="t",
+                created_at=now, updated_at=now, next_check_at=now,
+            )
+        )  # fmt: skip
+        tx.execute(
+            sa.insert(attempt).values(
+                id=ready.ids.new(), payment_id=payment_id, operation="collect",
+                subject_id=payment_id, no=1, gateway_account="stripe", our_reference="r",
+                idempotency_key="k", request_hash=bytes(32), amount_minor=100, currency="XOF",
+                state="unknown", next_check_at=now, quarantine_until=now, created_at=now,
+                updated_at=now,
+            )
+        )  # fmt: skip
+    clock.advance(timedelta(seconds=age))
+    code = "doctor.unknown_none" if status == "ok" else "doctor.unknown_old"
+    assert of(examine(ready), "unknown") == [(status, code)]
