@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from payctl import ids
+from payctl.cli.cells import lookup
 from payctl.cli.entries import entries_json
-from payctl.cli.framework import Column, Section, emit, session, undo, write_text
+from payctl.cli.framework import Column, Section, emit, note, session, undo, write_text
+from payctl.cli.messages import say
 from payctl.cli.standing import tell
+from payctl.insight.whereabouts import Verdict
+from payctl.money import format_money
 from payctl.payments.model import PaymentStatus
 from payctl.payments.queries import PaymentDetail
 from payctl.payments.results import PaymentResult, RefundResult
 from payctl.payments.service import Rehearsal
 from payctl.payments.sync import SyncReport
-from payctl.payments.views import PAYMENT, payment_json
+from payctl.payments.views import PAYMENT, payment_full_json, payment_json
 
 COLUMNS = (
     Column("id", "id", rank=0),
@@ -155,18 +159,40 @@ _REQUEST = Column("request", "long")
 _ESTIMATE = Column("estimated_fee_minor", "money", label="fee (estimate)")
 
 
+def emit_payment(found: PaymentDetail, *, full: bool = False, reveal: bool = False) -> None:
+    """A payment; *full* with its lines, refunds and route."""
+    shown = payment_full_json(found, reveal=reveal) if full else payment_json(found)
+    emit(shown, PAYMENT, filled(FULL if full else VIEW, shown))
+
+
+_NEVER_TOOK = (PaymentStatus.FAILED, PaymentStatus.EXPIRED)
+
+
 def emit_result(result: PaymentResult) -> None:
     """A payment after an act, with what happened to the money and how to take it back."""
     found = PaymentDetail(result.payment, result.attempts, result.captures)
     shown = payment_json(found, next_action=result.next_action, replayed=result.replayed)
-    emit(shown, PAYMENT, VIEW)
+    emit(shown, PAYMENT, filled(VIEW, shown))
     run = session()
     if run.is_json or run.quiet:
         return
+    if result.replayed:
+        note(say("replayed", run.lang))
     story = run.app.lookup.situation(result.payment.id)
-    tell(story)
     if result.payment.status is PaymentStatus.SUCCEEDED and story.next:
+        tell(story, steps=story.next[:-1])
         undo(story.next[-1])
+    else:
+        tell(story)
+    if result.payment.status in _NEVER_TOOK and story.whereabouts.verdict is Verdict.NOWHERE:
+        note(say("pay_again", run.lang))
+
+
+def filled(view: Sequence[Column | Section], shown: Mapping[str, Any]) -> list[Column | Section]:
+    """The lines of *view* that have something to say; programs get all of them."""
+    if session().output != "table":
+        return list(view)
+    return [part for part in view if lookup(shown, part.key) not in (None, "", [], {})]
 
 
 def emit_rehearsal(done: Rehearsal | PaymentResult) -> None:
@@ -193,6 +219,10 @@ def emit_rehearsal(done: Rehearsal | PaymentResult) -> None:
     status = Column("payment.status", "state", label="status")
     money = Column("payment.amount_minor", "money", currency="currency", label="amount")
     view = (status, money, Column("gateway"), _ESTIMATE, _REQUEST)
+    chosen_fee = shown["estimated_fee_minor"]
+    if chosen_fee is not None and session().output == "table":
+        fee = format_money(chosen_fee, result.payment.currency)
+        note(say("estimate", session().lang, amount=fee))
     emit(shown, "payctl.rehearsal/1", (*view, *_sections(_CANDIDATES, ENTRIES)), id_key="gateway")
 
 

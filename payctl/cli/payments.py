@@ -28,7 +28,6 @@ from payctl.cli.framework import (
     amount_of,
     command,
     confirm,
-    emit,
     emit_list,
     finish,
     noun,
@@ -40,9 +39,8 @@ from payctl.cli.framework import (
 from payctl.cli.payment_input import payment_input
 from payctl.cli.payment_views import (
     COLUMNS,
-    FULL,
     STATISTICS,
-    VIEW,
+    emit_payment,
     emit_rehearsal,
     emit_result,
     emit_sync,
@@ -52,13 +50,7 @@ from payctl.errors import InvalidInput
 from payctl.payments.model import Operation
 from payctl.payments.queries import PaymentDetail, PaymentFilter
 from payctl.payments.sync import SyncReport
-from payctl.payments.views import (
-    PAYMENT,
-    PAYMENTS,
-    payment_full_json,
-    payment_json,
-    statistic_json,
-)
+from payctl.payments.views import PAYMENTS, payment_json, statistic_json
 
 app = noun("payments")
 _OUTCOMES = {
@@ -195,7 +187,7 @@ def show(
     if reveal:
         run.app.lookup.reveal(run.actor, payment_id)
     found = run.app.queries.payment(payment_id)
-    emit(payment_full_json(found, reveal=reveal), PAYMENT, FULL)
+    emit_payment(found, full=True, reveal=reveal)
     tell(run.app.lookup.situation(payment_id))
 
 
@@ -221,9 +213,9 @@ def status(
     limit = span_of(span, field="for")
     for found in run.app.watch.follow(run.actor, payment_id, limit) if watch else ():
         if run.output != "json":
-            emit(payment_json(found), PAYMENT, VIEW)
+            emit_payment(found)
     if not watch or run.output == "json":
-        emit(payment_json(found), PAYMENT, VIEW)
+        emit_payment(found)
     tell(run.app.lookup.situation(payment_id))
     finish(exit_of(found.payment, found.attempts))
 
@@ -358,7 +350,7 @@ def _sync_one(payment: str) -> None:
     if not run.dry_run:
         run.app.sync.payment(run.actor, payment_id)
         found = run.app.queries.payment(payment_id)
-    emit(payment_json(found), PAYMENT, VIEW)
+    emit_payment(found)
     tell(run.app.lookup.situation(payment_id))
     finish(exit_of(found.payment, found.attempts))
 

@@ -82,14 +82,14 @@ def exit_of_refund(refund: Refund) -> ExitCode:
     return ExitCode.DECLINED if refund.state in _FAILED_REFUNDS else ExitCode.OPEN
 
 
-def tell(story: Story) -> None:
-    """Where the money is and what may be done next, to people."""
+def tell(story: Story, steps: Sequence[str] | None = None) -> None:
+    """Where the money is and what may be done next (*steps*: only these), to people."""
     run = session()
     if run.is_json or run.quiet:
         return
     for line in money_lines(story.whereabouts):
         note(line)
-    for line in story.next:
+    for line in story.next if steps is None else steps:
         note(say("next", run.lang, command=line))
 
 

@@ -1,0 +1,284 @@
+"""``payctl refunds``: give captured money back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+
+from payctl import ids
+from payctl.cli.framework import (
+    AfterOption,
+    AllOption,
+    AmountMinorOption,
+    AmountOption,
+    Column,
+    CurrencyFilter,
+    ExitCode,
+    GatewayOption,
+    KeyOption,
+    LimitOption,
+    ReasonOption,
+    SinceOption,
+    StatusOption,
+    UntilOption,
+    amount_of,
+    command,
+    confirm,
+    emit,
+    emit_list,
+    finish,
+    note,
+    noun,
+    session,
+)
+from payctl.cli.messages import say
+from payctl.cli.payment_options import PaymentId
+from payctl.cli.payment_views import ATTEMPTS, emit_refund_rehearsal, filled
+from payctl.cli.standing import exit_of_refund, money_lines, new_key
+from payctl.errors import InvalidInput
+from payctl.insight.advice import about_refund
+from payctl.payments.model import RefundState
+from payctl.payments.queries import RefundDetail, RefundFilter
+from payctl.payments.results import RefundResult
+from payctl.payments.views import REFUND, REFUNDS, refund_json
+
+app = noun("refunds")
+COLUMNS = (
+    Column("id", "id", rank=0),
+    Column("status", "state", rank=0),
+    Column("amount_minor", "money", rank=0),
+    Column("gateway", rank=2),
+    Column("reason", rank=1),
+    Column("requested_by", rank=3),
+    Column("created_at", "time", rank=2),
+    Column("payment", "id", rank=4),
+)
+VIEW = (
+    Column("id", "id"),
+    Column("payment", "id"),
+    Column("status", "state"),
+    Column("amount_minor", "money"),
+    Column("gateway"),
+    Column("reason", "long"),
+    Column("failure_code"),
+    Column("approval"),
+    Column("source"),
+    Column("keep_commission"),
+    Column("provider_reference"),
+    Column("requested_by"),
+    Column("created_at", "time"),
+    Column("next_check_at", "time"),
+    ATTEMPTS,
+)
+RefundId = Annotated[str, typer.Argument(metavar="REFUND", help="The refund (rfd_...).")]
+_OUTCOMES = {
+    ExitCode.DECLINED: "refused for good; the money is back where it came from",
+    ExitCode.OPEN: "under way: same key or refunds status, never anew",
+    ExitCode.APPROVAL: "a second person must approve it first",
+}
+
+
+@command(
+    app,
+    "create",
+    changes=True,
+    examples=[
+        'payctl refunds create pay_... --full --reason "event called off" --key r-1',
+        "payctl refunds create pay_... --amount 10.00 --reason goodwill --dry-run",
+    ],
+    exits=_OUTCOMES,
+)
+def create(
+    payment: PaymentId,
+    reason: ReasonOption,
+    amount: AmountOption = None,
+    amount_minor: AmountMinorOption = None,
+    full: Annotated[bool, typer.Option("--full", help="All that is left of it.")] = False,
+    keep_commission: Annotated[
+        bool, typer.Option("--keep-commission", help="The organiser bears our commission.")
+    ] = False,
+    key: KeyOption = None,
+) -> None:
+    """Give back a payment, whole or in part.
+
+    The amount is set aside before the provider is asked; above the threshold a second person must
+    approve.
+    """
+    run = session()
+    payment_id = ids.decode(payment, "payment")
+    found = run.app.queries.payment(payment_id).payment
+    asked = amount_of(amount, amount_minor, found.currency, required=False)
+    if full == (asked is not None):
+        raise InvalidInput("refund.amount_or_full", field="amount")
+    at_stake = found.refundable_minor if asked is None else asked
+    confirm([f"refund {payment}: {reason}"], at_stake, found.currency)
+    if run.dry_run:
+        result = run.app.refunds.rehearse(
+            run.actor, payment_id, key=key or "none", reason=reason, amount_minor=asked,
+            keep_commission=keep_commission,
+        )  # fmt: skip
+        emit_refund_rehearsal(result, _json(result))
+        return
+    result = run.app.refunds.create(
+        run.actor, payment_id, key=key or new_key(), reason=reason, amount_minor=asked,
+        keep_commission=keep_commission,
+    )  # fmt: skip
+    _end(result)
+
+
+@command(
+    app,
+    "list",
+    examples=[
+        "payctl refunds list --status open",
+        "payctl refunds list --payment pay_... --json",
+    ],
+)
+def list_refunds(
+    status: StatusOption = None,
+    payment: Annotated[
+        str | None, typer.Option("--payment", metavar="PAYMENT", help="Only of this payment.")
+    ] = None,
+    gateway: GatewayOption = None,
+    currency: CurrencyFilter = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    every: AllOption = False,
+) -> None:
+    """List refunds, newest first; --status open takes all that have not ended."""
+    queries = session().app.queries
+    payment_id = ids.decode(payment, "payment") if payment else None
+    wanted = RefundFilter(status, payment_id, gateway, currency, since, until)
+    found: Iterable[RefundDetail]
+    cursor = None
+    if every:
+        found = queries.all_refunds(wanted)
+    else:
+        page = queries.refunds(
+            wanted, after=ids.decode(after, "refund") if after else None, limit=limit
+        )
+        found, cursor = page.items, page.next
+    emit_list(
+        map(refund_json, found),
+        REFUNDS,
+        COLUMNS,
+        next_cursor=ids.encode("refund", cursor) if cursor else None,
+        hint="payctl refunds show ID",
+    )
+
+
+@command(
+    app,
+    "show",
+    examples=["payctl refunds show rfd_...", "payctl refunds show rfd_... --json"],
+    exits={ExitCode.NOT_FOUND: "there is no such refund in this book"},
+)
+def show(refund: RefundId) -> None:
+    """Show a refund with its attempts, and where the money is."""
+    found = session().app.queries.refund(ids.decode(refund, "refund"))
+    _emit(found)
+    _tell(found)
+
+
+@command(
+    app,
+    "status",
+    changes=True,
+    examples=["payctl refunds status rfd_...", "payctl refunds status rfd_... --json"],
+    exits=_OUTCOMES,
+)
+def status(refund: RefundId) -> None:
+    """Ask the provider where a refund stands; the exit code says it to scripts."""
+    run = session()
+    refund_id = ids.decode(refund, "refund")
+    found = run.app.queries.refund(refund_id)
+    confirm([f"ask {found.refund.gateway_account} about {refund}"])
+    if found.attempts and not run.dry_run:
+        run.app.sync.payment(run.actor, found.refund.payment_id)
+        found = run.app.queries.refund(refund_id)
+    _emit(found)
+    _tell(found)
+    finish(exit_of_refund(found.refund))
+
+
+@command(
+    app,
+    "send",
+    changes=True,
+    examples=["payctl refunds send rfd_...", "payctl refunds send rfd_... --dry-run"],
+    exits=_OUTCOMES,
+)
+def send(refund: RefundId) -> None:
+    """Send a refund that was proposed, approved, or waits for its gateway."""
+    run = session()
+    refund_id = ids.decode(refund, "refund")
+    found = run.app.queries.refund(refund_id).refund
+    confirm([f"send {refund}: {found.reason}"], found.amount_minor, found.currency)
+    if run.dry_run:
+        result = run.app.refunds.rehearse_send(run.actor, refund_id)
+        emit_refund_rehearsal(result, _json(result))
+        return
+    _end(run.app.refunds.send(run.actor, refund_id))
+
+
+@command(
+    app,
+    "retry",
+    changes=True,
+    examples=[
+        'payctl refunds retry rfd_... --reason "new card confirmed"',
+        "payctl refunds retry rfd_... --reason again --dry-run",
+    ],
+    exits={**_OUTCOMES, ExitCode.CONFLICT: "it has not come back"},
+)
+def retry(refund: RefundId, reason: ReasonOption) -> None:
+    """Send a refund again that had succeeded and then came back."""
+    run = session()
+    refund_id = ids.decode(refund, "refund")
+    found = run.app.queries.refund(refund_id).refund
+    confirm([f"send {refund} again: {reason}"], found.amount_minor, found.currency)
+    if run.dry_run:
+        result = run.app.refunds.rehearse_send(run.actor, refund_id, again=True)
+        emit_refund_rehearsal(result, _json(result))
+        return
+    _end(run.app.refunds.retry(run.actor, refund_id, reason=reason))
+
+
+def _json(result: RefundResult) -> dict[str, object]:
+    found = RefundDetail(result.refund, result.attempts)
+    return refund_json(found, replayed=result.replayed, approval_reason=result.approval_reason)
+
+
+def _emit(found: RefundDetail) -> None:
+    shown = refund_json(found)
+    emit(shown, REFUND, filled(VIEW, shown))
+
+
+def _end(result: RefundResult) -> None:
+    """The refund after an act, what happened to the money, and the exit code."""
+    run = session()
+    shown = _json(result)
+    emit(shown, REFUND, filled(VIEW, shown))
+    if result.replayed:
+        note(say("replayed", run.lang))
+    _tell(RefundDetail(result.refund, result.attempts), result.approval_reason)
+    finish(exit_of_refund(result.refund))
+
+
+def _tell(found: RefundDetail, why: str | None = None) -> None:
+    run = session()
+    if run.is_json or run.quiet:
+        return
+    refund = found.refund
+    for line in money_lines(run.app.lookup.situation(refund.payment_id).whereabouts):
+        note(line)
+    waits = refund.state is RefundState.AWAITING_APPROVAL
+    for line in about_refund(refund):
+        if waits:
+            note(say("approver", run.lang, reason=why or "approval", command=line))
+        else:
+            note(say("next", run.lang, command=line))
