@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from payctl.db.operators import Operators
     from payctl.db.threshold_changes import Thresholds
     from payctl.gateways.base import Gateway, Probe
-    from payctl.insight.doctor import Doctor
+    from payctl.insight.doctor import Doctor, Schedule
     from payctl.insight.lookup import Lookup
     from payctl.insight.provider_balances import ProviderBalance
+    from payctl.insight.today import Today
     from payctl.insight.upkeep import Upkeep
     from payctl.insight.watch import Watch
     from payctl.ledger.book import Book
@@ -219,7 +220,13 @@ class App:
         from payctl.payments.service import Payments
 
         return Payments(
-            self.db, self.router, self.breakers, self.dispatch, self.outcomes, self.outbox
+            self.db,
+            self.router,
+            self.breakers,
+            self.dispatch,
+            self.outcomes,
+            self.outbox,
+            self.parties,
         )
 
     @cached_property
@@ -273,6 +280,14 @@ class App:
         from payctl.insight.lookup import Lookup
 
         return Lookup(self.db, self.config.gateways)
+
+    @cached_property
+    def today(self) -> Today:
+        from payctl.insight.today import Today
+
+        return Today(
+            self.db, lambda: self.cases, self.approvals, _schedules, lambda: self.job_runs.last()
+        )
 
     @cached_property
     def watch(self) -> Watch:
@@ -351,15 +366,10 @@ class App:
 
     @cached_property
     def doctor(self) -> Doctor:
-        from payctl.insight.doctor import Doctor, Schedule
-
-        def schedules() -> list[Schedule]:
-            import jobs
-
-            return [Schedule(job.name, job.every_s) for job in jobs.all_jobs().values()]
+        from payctl.insight.doctor import Doctor
 
         return Doctor(
-            self.config, self.db, lambda: self.gateways, schedules, lambda: self.job_runs.last()
+            self.config, self.db, lambda: self.gateways, _schedules, lambda: self.job_runs.last()
         )
 
     @cached_property
@@ -381,3 +391,10 @@ class App:
     def _send_refund(self, actor: Actor, asked: Approval) -> RefundResult | None:
         """An approved refund is sent in the name of who approved it."""
         return self.refunds.approved(actor, asked.subject_id) if asked.subject_id else None
+
+
+def _schedules() -> list[Schedule]:
+    import jobs
+    from payctl.insight.doctor import Schedule
+
+    return [Schedule(job.name, job.every_s) for job in jobs.all_jobs().values()]
