@@ -7,12 +7,12 @@ operator in a hurry must not be able to do what no timer may do.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from payctl.cases.model import Case, Resolver
-from payctl.commissions.model import split
 from payctl.commissions.service import Commissions
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
@@ -23,6 +23,7 @@ from payctl.ledger.book import Book
 from payctl.payments import postings, store
 from payctl.payments.model import RefundState
 from payctl.payments.outcomes import Outcomes
+from payctl.payments.receipts import terms_of
 from payctl.payments.refund_outcomes import RefundOutcomes
 
 
@@ -128,27 +129,20 @@ class CaseResolvers:
         if payment.rate is not None or payment.attempt_id is None or payment.refunded_minor:
             raise InvalidInput("case.not_a_sale", field="as", id=encode("case", case.id))
         attempt = store.attempt(tx, payment.attempt_id)
-        rate = self._commissions.rate_for(
-            tx,
-            sale_type=payment.sale_type,
-            organiser=payment.organiser,
-            currency=payment.currency,
-            country=payment.country,
-            at=self._db.clock.now(),
-        )
-        parts = split(rate, payment.captured_minor)
+        sale = terms_of(tx, self._commissions, payment, self._db.clock.now())
+        part = sale.captured(replace(payment, captured_minor=0), payment.captured_minor)
         draft = postings.suspense_applied(
-            payment, attempt, payment.captured_minor, parts, actor=actor.name, reason=evidence
+            payment, attempt, sale, part, actor=actor.name, reason=evidence
         )
         self._book.post(tx, draft)
         store.update_payment(
             tx,
             payment,
             self._db.clock.now(),
-            rate=rate.as_json(),
-            commission_minor=parts.commission_minor,
-            vat_minor=parts.vat_minor,
-            pending_minor=parts.owner_minor,
+            rate=sale.as_json(),
+            commission_minor=part.income_minor,
+            vat_minor=part.vat_minor,
+            pending_minor=part.owner_minor,
             needs_review=False,
         )
 

@@ -36,7 +36,7 @@ from payctl.payments.model import (
     CANNOT_BE_ASKED,
     CLASS_OF,
     DEADLINE_S,
-    LEASE_MARGIN_S,
+    LEASE,
     AttemptState,
     Operation,
 )
@@ -110,6 +110,8 @@ class Dispatch:
         operation: Operation,
         account: str,
         amount_minor: int,
+        *,
+        attempt_id: UUID | None = None,
     ) -> Attempt:
         """Insert an attempt in state ``sending`` (T2): key and reference in the adapter's format,
         random and stored, never derived; lease and due time set.
@@ -120,7 +122,7 @@ class Dispatch:
                 subject: whatever the reason, sending now could move money twice.
         """
         capabilities = self.gateway(account).capabilities
-        attempt_id, now = self._db.ids.new(), self._db.clock.now()
+        attempt_id, now = attempt_id or self._db.ids.new(), self._db.clock.now()
         refund, part = target.refund, target.capture
         subject = refund.id if refund is not None else target.payment.id
         reference = self._new_reference(capabilities.reference_format, attempt_id)
@@ -142,8 +144,8 @@ class Dispatch:
             "currency": refund.currency if refund is not None else target.payment.currency,
             "state": AttemptState.SENDING,
             "lease_owner": self.owner,
-            "lease_until": now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S),
-            "next_check_at": now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S),
+            "lease_until": now + LEASE,
+            "next_check_at": now + LEASE,
             "quarantine_until": now + timedelta(seconds=capabilities.late_horizon_s),
             "created_at": now,
             "updated_at": now,
@@ -267,7 +269,7 @@ class Dispatch:
         enough = timedelta(seconds=DEADLINE_S)
         if attempt.lease_until is not None and now + enough < attempt.lease_until:
             return attempt
-        until = now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
+        until = now + LEASE
         return self._db.run(
             lambda tx: store.claim_attempt(
                 tx, attempt.id, self.owner, now, until, sending_only=True
@@ -343,7 +345,8 @@ def _collected(target: Target, deadline_s: float) -> Reference:
 
 
 def _hash_of(values: Mapping[str, object]) -> bytes:
-    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request."""
+    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request.
+    """
     asked = {
         name: str(values[name])
         for name in ("operation", "subject_id", "gateway_account", "our_reference",

@@ -175,6 +175,7 @@ NOT_FOUND_NEEDED = 2
 #: Deadline of one exchange, and how much longer the lease of its sender lasts.
 DEADLINE_S = 10.0
 LEASE_MARGIN_S = 30.0
+LEASE = timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
 #: An authorisation is looked at this long after it was given; card authorisations last about 7
 #: days.
 AUTHORIZATION_CHECK = timedelta(days=1)

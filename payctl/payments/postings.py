@@ -8,26 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from payctl.commissions.model import Split
 from payctl.gateways.base import Fee
 from payctl.ledger import accounts
 from payctl.ledger.model import Draft, Leg, cr, dr
 from payctl.payments.records import Attempt, Payment, Refund
+from payctl.payments.sales import Part, Sale
 
 
 def capture(
-    payment: Payment, attempt: Attempt, amount_minor: int, split: Split, *, key: str, actor: str
+    payment: Payment, attempt: Attempt, sale: Sale, part: Part, *, key: str, actor: str
 ) -> Draft:
-    """Money captured: the organiser's share, our commission and its VAT."""
-    currency = payment.currency
-    legs: list[Leg] = [
-        dr(accounts.collect(attempt.gateway_account), amount_minor, currency),
-        cr(accounts.wallet(payment.organiser, "pending"), split.owner_minor, currency),
-        cr(accounts.commission_income(payment.sale_type), split.commission_minor, currency),
-    ]
-    if split.vat_minor:
-        legs.append(cr(accounts.vat(split.vat_country or ""), split.vat_minor, currency))
-    return Draft("capture", key, tuple(legs), actor, payment.id, meta=_meta(attempt))
+    """Money captured: whose it is, as the sale's terms say."""
+    legs = sale.capture_legs(payment, part, accounts.collect(attempt.gateway_account))
+    return Draft("capture", key, legs, actor, payment.id, meta=_meta(attempt))
 
 
 def suspended_capture(
@@ -43,14 +36,10 @@ def suspended_capture(
 
 
 def suspense_applied(
-    payment: Payment, attempt: Attempt, amount_minor: int, split: Split, *, actor: str, reason: str
+    payment: Payment, attempt: Attempt, sale: Sale, part: Part, *, actor: str, reason: str
 ) -> Draft:
     """A sale that waited in suspense is shared out after all."""
-    shared = capture(payment, attempt, amount_minor, split, key="", actor=actor)
-    legs = (
-        dr(accounts.suspense(attempt.gateway_account), amount_minor, payment.currency),
-        *shared.legs[1:],
-    )
+    legs = sale.capture_legs(payment, part, accounts.suspense(attempt.gateway_account))
     return Draft(
         "suspense_applied", f"suspense_applied:{payment.id}", legs, actor, payment.id, reason
     )
@@ -87,27 +76,21 @@ def fee(attempt: Attempt, known: Fee, *, actor: str) -> Draft:
 
 
 def refund_reserved(
-    payment: Payment, refund: Refund, returned: Split, owner_legs: tuple[Leg, ...], *, actor: str
+    payment: Payment,
+    refund: Refund,
+    sale: Sale,
+    part: Part,
+    owner_legs: tuple[Leg, ...],
+    *,
+    actor: str,
 ) -> Draft:
     """Money set aside for a refund before the provider is asked: the owner's part by the forced
-    debit's waterfall, commission and VAT given back at the sale's rate.
+    debit's waterfall, our income and its VAT given back as the sale's terms say.
     """
-    currency = refund.currency
-    legs = list(owner_legs)
-    if returned.commission_minor:
-        legs.append(
-            dr(accounts.commission_income(payment.sale_type), returned.commission_minor, currency)
-        )
-    if returned.vat_minor:
-        legs.append(dr(accounts.vat(returned.vat_country or ""), returned.vat_minor, currency))
-    legs.append(cr(accounts.refund_outgoing(refund.gateway_account), refund.amount_minor, currency))
+    target = accounts.refund_outgoing(refund.gateway_account)
+    legs = sale.refund_legs(payment, part, owner_legs, target)
     return Draft(
-        "refund_reserved",
-        f"refund_reserved:{refund.id}",
-        tuple(legs),
-        actor,
-        payment.id,
-        refund.reason,
+        "refund_reserved", f"refund_reserved:{refund.id}", legs, actor, payment.id, refund.reason
     )
 
 

@@ -14,7 +14,6 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.cases.service import Cases
-from payctl.commissions.model import Rate, Split, split
 from payctl.commissions.service import Commissions
 from payctl.db import audit
 from payctl.db.actor import Actor
@@ -29,6 +28,7 @@ from payctl.payments import postings, store
 from payctl.payments import tables as t
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Capture, Payment
+from payctl.payments.sales import Sale
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,6 @@ class Receipt:
     payment: Payment
     attempt: Attempt
     status_changed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Sale:
-    """A payment's sale after one more capture: running totals, and this capture's own part."""
-
-    rate: Rate
-    part: Split
 
 
 class Receipts:
@@ -157,7 +149,7 @@ class Receipts:
         journals: list[Posted],
     ) -> Payment:
         total = payment.captured_minor + amount_minor
-        sale = self._sale(tx, payment, total)
+        sale = self._sale(tx, payment)
         if sale is None:
             draft = postings.suspended_capture(
                 payment, attempt, amount_minor, key=key, actor=actor.name
@@ -167,9 +159,8 @@ class Receipts:
             return store.update_payment(
                 tx, payment, self._now(), captured_minor=total, needs_review=True
             )
-        draft = postings.capture(
-            payment, attempt, amount_minor, sale.part, key=key, actor=actor.name
-        )
+        part = sale.captured(payment, amount_minor)
+        draft = postings.capture(payment, attempt, sale, part, key=key, actor=actor.name)
         posted = self._fact(tx, draft, attempt)
         journals.append(posted)
         if posted.suspense_reason:
@@ -182,34 +173,22 @@ class Receipts:
             payment,
             self._now(),
             captured_minor=total,
-            rate=sale.rate.as_json(),
-            commission_minor=payment.commission_minor + sale.part.commission_minor,
-            vat_minor=payment.vat_minor + sale.part.vat_minor,
-            pending_minor=payment.pending_minor + sale.part.owner_minor,
+            rate=sale.as_json(),
+            commission_minor=payment.commission_minor + part.income_minor,
+            vat_minor=payment.vat_minor + part.vat_minor,
+            pending_minor=payment.pending_minor + part.owner_minor,
         )
 
-    def _sale(self, tx: sa.Connection, payment: Payment, total_minor: int) -> _Sale | None:
-        """This capture's share-out: that of the total less that of the captures before, so that
-        many captures share out exactly as one would. ``None`` where no commission rate is known.
-        """
+    def _sale(self, tx: sa.Connection, payment: Payment) -> Sale | None:
+        """The sale's terms: those of its first capture. ``None`` where no rate is known."""
         if payment.rate is not None:
-            rate = Rate.from_json(payment.rate)
-        elif payment.captured_minor:
+            return Sale.from_json(payment.rate)
+        if payment.captured_minor:
             return None  # the first capture went to suspense; the rest of the sale stays with it
-        else:
-            try:
-                rate = self._commissions.rate_for(
-                    tx,
-                    sale_type=payment.sale_type,
-                    organiser=payment.organiser,
-                    currency=payment.currency,
-                    country=payment.country,
-                    at=payment.created_at,
-                )
-            except NotConfigured:
-                return None
-        before = payment.captured_minor
-        return _Sale(rate, split(rate, total_minor - before, before))
+        try:
+            return terms_of(tx, self._commissions, payment, payment.created_at)
+        except NotConfigured:
+            return None
 
     def _unapplied(
         self,
@@ -331,3 +310,20 @@ class Receipts:
 
     def _now(self) -> datetime:
         return self._db.clock.now()
+
+
+def terms_of(tx: sa.Connection, commissions: Commissions, payment: Payment, at: datetime) -> Sale:
+    """The terms that count for *payment* at *at*: rate, and in whose name it is sold.
+
+    Raises:
+        NotConfigured: ``commission.no_rate``.
+    """
+    rate = commissions.rate_for(
+        tx,
+        sale_type=payment.sale_type,
+        organiser=payment.organiser,
+        currency=payment.currency,
+        country=payment.country,
+        at=at,
+    )
+    return Sale(rate, commissions.role(tx, payment.sale_type, at) == "principal")

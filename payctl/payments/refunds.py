@@ -20,7 +20,7 @@ from payctl.db.approvals import Approvals
 from payctl.db.engine import Database
 from payctl.db.permissions import require
 from payctl.db.types import canonical
-from payctl.errors import Conflict, Refused
+from payctl.errors import Conflict, InvalidInput, Refused
 from payctl.ids import encode
 from payctl.ledger.book import Book
 from payctl.ledger.model import Posted
@@ -36,6 +36,7 @@ from payctl.payments.refund_outcomes import announce
 from payctl.payments.requests import check_key, check_reason
 from payctl.payments.reservations import Reservations
 from payctl.payments.results import RefundResult, content_of
+from payctl.payments.sales import Sale
 
 #: A refund of an older payment always needs a second person.
 LATE_AFTER = timedelta(days=90)
@@ -222,6 +223,8 @@ class Refunds:
             return self._view(tx, claim.subject_id, replayed=True)
         payment = store.payment(tx, payment_id, lock=True)
         amount = self._amount(payment, amount_minor)
+        if keep_commission and payment.rate is not None and Sale.from_json(payment.rate).principal:
+            raise InvalidInput("refund.no_commission", field="keep_commission")
         now, refund_id = self._db.clock.now(), self._db.ids.new()
         idempotency.settle(tx, SCOPE, key, "created", refund_id)
         refund = store.insert_refund(

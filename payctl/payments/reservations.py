@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from payctl.commissions.model import Rate, Split, give_back
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.ledger import accounts
@@ -20,6 +19,7 @@ from payctl.ledger.owners import take_from_owner
 from payctl.payments import postings, store
 from payctl.payments.model import RefundState
 from payctl.payments.records import Payment, Refund
+from payctl.payments.sales import Part, Sale
 
 
 class Reservations:
@@ -45,7 +45,8 @@ class Reservations:
             posted = self._book.post(tx, draft)
             journals.append(posted)
             return {"reserve_journal_id": posted.journal_id}
-        returned = self._returned(tx, payment, refund)
+        sale = Sale.from_json(payment.rate)
+        returned = self._returned(tx, sale, payment, refund)
         legs = take_from_owner(
             tx,
             owner=payment.organiser,
@@ -55,7 +56,7 @@ class Reservations:
         )
         pending_code = accounts.wallet(payment.organiser, "pending")
         pending = sum(leg.amount_minor for leg in legs if leg.account == pending_code)
-        draft = postings.refund_reserved(payment, refund, returned, legs, actor=actor.name)
+        draft = postings.refund_reserved(payment, refund, sale, returned, legs, actor=actor.name)
         posted = self._book.post(tx, draft)
         journals.append(posted)
         store.update_payment(
@@ -63,23 +64,20 @@ class Reservations:
             payment,
             self._db.clock.now(),
             pending_minor=payment.pending_minor - pending,
-            commission_returned_minor=payment.commission_returned_minor + returned.commission_minor,
+            commission_returned_minor=payment.commission_returned_minor + returned.income_minor,
             vat_returned_minor=payment.vat_returned_minor + returned.vat_minor,
         )
         return {
             "reserve_journal_id": posted.journal_id,
             "pending_minor": pending,
-            "commission_minor": returned.commission_minor,
+            "commission_minor": returned.income_minor,
             "vat_minor": returned.vat_minor,
         }
 
-    def _returned(self, tx: sa.Connection, payment: Payment, refund: Refund) -> Split:
-        """Commission and VAT this refund gives back: the reversal of everything refunded so far
-        less what was reversed already (postings design, rule 6); the owner bears the rest.
-        """
-        rate = Rate.from_json(payment.rate or {})
+    def _returned(self, tx: sa.Connection, sale: Sale, payment: Payment, refund: Refund) -> Part:
+        """What the refund takes back from whom."""
         if refund.keep_commission:
-            return Split(0, 0, refund.amount_minor, rate.vat_country)
+            return sale.kept(refund.amount_minor)
         before = sum(
             other.amount_minor
             for other in store.refunds(tx, payment.id)
@@ -88,9 +86,4 @@ class Reservations:
             and other.reserve_journal_id is not None
             and other.state is not RefundState.FAILED
         )
-        total = give_back(rate, payment.captured_minor, 0, before + refund.amount_minor)
-        commission = max(0, total.commission_minor - payment.commission_returned_minor)
-        vat = max(0, total.vat_minor - payment.vat_returned_minor)
-        commission = min(commission, refund.amount_minor)
-        vat = min(vat, refund.amount_minor - commission)
-        return Split(commission, vat, refund.amount_minor - commission - vat, rate.vat_country)
+        return sale.refunded(payment, before, refund.amount_minor)

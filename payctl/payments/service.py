@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,12 +21,14 @@ from payctl.db.permissions import require
 from payctl.gateways.base import Answer, NextAction, Outcome
 from payctl.ledger.model import Posted
 from payctl.notifications.outbox import Outbox
+from payctl.parties.service import Parties
 from payctl.payments import store
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, Target, describe, payment_request
 from payctl.payments.model import (
     DEADLINE_S,
+    LEASE,
     AttemptState,
     Operation,
     PaymentStatus,
@@ -75,8 +76,10 @@ class Payments:
         dispatch: Dispatch,
         outcomes: Outcomes,
         outbox: Outbox,
+        parties: Parties,
     ) -> None:
         self._db = db
+        self._parties = parties
         self._router = router
         self._breakers = breakers
         self._dispatch = dispatch
@@ -146,37 +149,19 @@ class Payments:
         claim = idempotency.claim(self._db, tx, SCOPE, wanted.key, wanted.fingerprint())
         if not claim.new and claim.subject_id is not None:
             return _Begun(store.payment(tx, claim.subject_id), None, "", replayed=True)
-        now, payment_id = self._db.clock.now(), self._db.ids.new()
+        self._parties.open(tx, wanted.organiser)
+        payment_id, attempt_id = self._db.ids.new(), self._db.ids.new()
         idempotency.settle(tx, SCOPE, wanted.key, "created", payment_id)
-        row = _row(wanted, payment_id, actor)
-        row |= {"created_at": now, "updated_at": now, "next_check_at": now + timedelta(minutes=1)}
-        lines = [asdict(line) for line in wanted.lines]
-        store.insert_payment(tx, row, lines)
-        payment = store.payment(tx, payment_id)
-        decision = self._router.decide(tx, self._route_request(payment, frozenset()))
-        payment = store.update_payment(tx, payment, now, route=decision.as_json())
+        decision = self._router.decide(tx, self._route_request(wanted, payment_id))
+        row = self._row(wanted, payment_id, actor, decision, attempt_id)
+        payment = store.insert_payment(tx, row, [asdict(line) for line in wanted.lines])
         announce(self._db, self._outbox, tx, payment, actor)
-        return self._start(tx, actor, payment, decision)
-
-    def _start(
-        self, tx: sa.Connection, actor: Actor, payment: Payment, decision: Decision
-    ) -> _Begun:
-        now = self._db.clock.now()
         if decision.chosen is None:
-            payment = store.update_payment(
-                tx, payment, now, status=PaymentStatus.FAILED, failure_code="no_route",
-                next_check_at=None,
-            )  # fmt: skip
-            announce(self._db, self._outbox, tx, payment, actor)
             return _Begun(payment, None, "")
         attempt = self._dispatch.prepare(
-            tx, Target(payment), Operation.COLLECT, decision.chosen, payment.amount_minor
-        )
-        payment = store.update_payment(
-            tx, payment, now, status=PaymentStatus.PROCESSING, gateway_account=decision.chosen,
-            attempt_id=attempt.id, next_check_at=attempt.next_check_at,
+            tx, Target(payment), Operation.COLLECT, decision.chosen, payment.amount_minor,
+            attempt_id=attempt_id,
         )  # fmt: skip
-        announce(self._db, self._outbox, tx, payment, actor)
         return _Begun(payment, attempt, decision.probe)
 
     def _next_gateway(
@@ -186,7 +171,9 @@ class Payments:
         tried = {a.gateway_account for a in store.attempts(tx, payment.id, Operation.COLLECT)}
         if len(tried) >= MAX_GATEWAYS:
             return None
-        decision = self._router.decide(tx, self._route_request(payment, frozenset(tried)))
+        decision = self._router.decide(
+            tx, self._route_request(payment, payment.id, frozenset(tried))
+        )
         if decision.chosen is None:
             return None
         attempt = self._dispatch.prepare(
@@ -203,6 +190,8 @@ class Payments:
             next_check_at=attempt.next_check_at,
             route={**(payment.route or {}), "fail_over": steps},
         )
+        if moved.status is not payment.status:
+            announce(self._db, self._outbox, tx, moved, actor)
         data = {"from": sorted(tried), "to": decision.chosen}
         audit.record(self._db, tx, actor, "payment.failed_over", "payment", moved.id, data)
         probes.append(decision.probe)
@@ -251,35 +240,52 @@ class Payments:
 
     # -- shared ---------------------------------------------------------------------------------
 
-    def _route_request(self, payment: Payment, tried: frozenset[str]) -> RouteRequest:
+    def _row(
+        self,
+        wanted: PaymentInput,
+        payment_id: UUID,
+        actor: Actor,
+        decision: Decision,
+        attempt_id: UUID,
+    ) -> dict[str, Any]:
+        """The payment as it is first written: on its way, or failed because nobody can take it."""
+        fields = asdict(replace(wanted, lines=()))
+        for name in ("key", "lines"):
+            fields.pop(name)
+        for name in ("order", "event", "user"):
+            fields[f"{name}_ref"] = fields.pop(name)
+        now, sent = self._db.clock.now(), decision.chosen is not None
+        return {
+            **fields,
+            "id": payment_id,
+            "status": PaymentStatus.PROCESSING if sent else PaymentStatus.FAILED,
+            "failure_code": None if sent else "no_route",
+            "preferred": list(wanted.preferred),
+            "metadata": dict(wanted.metadata),
+            "route": decision.as_json(),
+            "gateway_account": decision.chosen,
+            "attempt_id": attempt_id if sent else None,
+            "needs_review": False,
+            "late": False,
+            "created_by": actor.name,
+            "created_at": now,
+            "updated_at": now,
+            "next_check_at": now + LEASE if sent else None,
+        }
+
+    def _route_request(
+        self, what: PaymentInput | Payment, payment_id: UUID, tried: frozenset[str] = frozenset()
+    ) -> RouteRequest:
         return RouteRequest(
-            amount_minor=payment.amount_minor,
-            currency=payment.currency,
+            amount_minor=what.amount_minor,
+            currency=what.currency,
             at=self._db.clock.now(),
-            country=payment.country,
-            method=payment.method,
-            organiser=payment.organiser,
-            phone=payment.phone,
-            preferred=tuple(payment.preferred),
+            country=what.country,
+            method=what.method,
+            organiser=what.organiser,
+            phone=what.phone,
+            preferred=tuple(what.preferred),
             exclude=tried,
-            needs=frozenset({"manual_capture"}) if payment.manual_capture else frozenset(),
-            key=payment.id.hex,
+            needs=frozenset({"manual_capture"}) if what.manual_capture else frozenset(),
+            key=payment_id.hex,
         )
-
-
-def _row(wanted: PaymentInput, payment_id: UUID, actor: Actor) -> dict[str, Any]:
-    fields = asdict(replace(wanted, lines=()))
-    for name in ("key", "lines", "expires_in_s"):
-        fields.pop(name)
-    for name in ("order", "event", "user"):
-        fields[f"{name}_ref"] = fields.pop(name)
-    fields["preferred"] = list(wanted.preferred)
-    fields["metadata"] = dict(wanted.metadata)
-    return {
-        **fields,
-        "id": payment_id,
-        "status": PaymentStatus.CREATED,
-        "needs_review": False,
-        "late": False,
-        "created_by": actor.name,
-    }

@@ -42,11 +42,12 @@ def _one(tx: sa.Connection, query: sa.Select[Any]) -> Mapping[str, Any] | None:
 
 def insert_payment(
     tx: sa.Connection, values: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
-) -> None:
-    tx.execute(sa.insert(t.payment), dict(values))
+) -> Payment:
+    row = tx.execute(sa.insert(t.payment).returning(*t.payment.c), dict(values)).mappings().one()
     if lines:
         rows = [{"payment_id": values["id"], "no": n, **line} for n, line in enumerate(lines, 1)]
         tx.execute(sa.insert(t.payment_line), rows)
+    return payment_of(dict(row))
 
 
 def payment(tx: sa.Connection, payment_id: UUID, *, lock: bool = False) -> Payment:

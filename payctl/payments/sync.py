@@ -32,8 +32,7 @@ from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, Target
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
-    DEADLINE_S,
-    LEASE_MARGIN_S,
+    LEASE,
     AttemptState,
     Operation,
     PaymentStatus,
@@ -178,7 +177,7 @@ class Sync:
         self, actor: Actor, attempt_id: UUID, report: SyncReport, *, forced: bool = False
     ) -> None:
         now = self._db.clock.now()
-        until = now + timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
+        until = now + LEASE
         owner = self._dispatch.owner
         attempt = self._db.run(lambda tx: store.claim_attempt(tx, attempt_id, owner, now, until))
         if attempt is None and forced:

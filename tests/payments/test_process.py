@@ -326,6 +326,7 @@ def test_a_sale_without_a_rate_waits_in_suspense_and_is_applied(kit: Kit) -> Non
     assert result.payment.status is PaymentStatus.SUCCEEDED and result.payment.needs_review
     assert kit.balance("suspense:cards") == -10000
     [case] = kit.app.cases.list(kind="suspense")
+    kit.clock.advance(timedelta(days=1))
     kit.app.commissions.set_rate(
         OPERATOR, Scope("ticket_sale", currency="EUR"), rate_ppm=50_000, vat_country="FR",
         vat_ppm=200_000, reason="agreed",
