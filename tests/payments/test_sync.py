@@ -1,0 +1,136 @@
+"""The janitor and webhooks: everything open is looked at, strangers' money is not lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from payctl.db.engine import Database
+from payctl.gateways.base import PaymentRequest
+from payctl.gateways.sandbox import SandboxGateway
+from payctl.payments import tables as t
+from payctl.payments.model import PaymentStatus
+from tests.payments.kit import CARDS, JANITOR, OPERATOR, Kit, make_kit, states
+
+pytestmark = pytest.mark.webhooks
+
+
+def deliver(kit: Kit, *faults: str) -> dict[str, int]:
+    for account, gateway in kit.gateways.items():
+        for body, headers in gateway.deliveries(faults=faults):
+            kit.app.inbox.receive(account, body, headers)
+    return kit.app.inbox.apply(JANITOR)
+
+
+def stranger(gateway: SandboxGateway, amount: int = 777) -> None:
+    """Somebody pays at our provider without us: another system, or a book restored from a backup."""
+    answer = gateway.create_payment(
+        PaymentRequest(f"foreign-{amount}", f"key-{amount}", amount, "EUR", "card")
+    )
+    assert answer.outcome == "succeeded"
+
+
+def test_a_webhook_resolves_an_unknown_before_the_janitor(kit: Kit) -> None:
+    open_ = kit.pay(token="tok_lost_answer")
+    assert deliver(kit)["applied"] == 1
+    assert kit.show(open_).payment.status is PaymentStatus.SUCCEEDED
+    assert kit.our_totals() == kit.provider_totals()
+
+
+def test_doubled_and_reordered_webhooks_change_nothing_twice(kit: Kit) -> None:
+    paid = [kit.pay(f"k{number}") for number in range(3)]
+    counts = deliver(kit, "double", "reorder")
+    assert "applied" not in counts and sum(counts.values()) >= 3
+    assert all(states(kit.show(each)) == ["succeeded"] for each in paid)
+    kit.check()
+
+
+def test_a_stale_webhook_never_takes_a_success_back(kit: Kit) -> None:
+    waiting = kit.pay(token="tok_pending:60")
+    early = list(kit.gateways["cards"].deliveries())
+    kit.wait(minutes=3)
+    assert kit.show(waiting).payment.status is PaymentStatus.SUCCEEDED
+    for body, headers in early:
+        kit.app.inbox.receive("cards", body, headers)
+    kit.app.inbox.apply(JANITOR)
+    assert kit.show(waiting).payment.status is PaymentStatus.SUCCEEDED
+    kit.check()
+
+
+def test_an_unreachable_provider_is_no_try(kit: Kit) -> None:
+    kit.pay(token="tok_lost_answer tok_query_down:600")
+    first = deliver(kit)
+    assert first.get("applied", 0) == 0
+    kit.clock.advance(timedelta(minutes=30))
+    for _ in range(5):
+        kit.app.inbox.apply(JANITOR)
+        kit.wait(minutes=20)
+    assert kit.our_totals() == kit.provider_totals() != {}
+
+
+def test_money_that_is_nobodys_is_booked_to_suspense_once(kit: Kit) -> None:
+    stranger(kit.gateways["cards"])
+    deliver(kit, "double")
+    start = kit.clock.now() - timedelta(hours=1)
+    kit.app.sync.since(JANITOR, start)
+    kit.app.sync.since(OPERATOR, start)
+    assert kit.balance("suspense:cards") == -777
+    [case] = kit.app.cases.list(kind="orphan")
+    assert (case.amount_minor, case.currency, case.gateway) == (777, "EUR", "cards")
+
+
+def test_listing_finds_what_a_restored_book_does_not_know(kit: Kit) -> None:
+    kit.pay()
+    stranger(kit.gateways["momo"], 999)
+    report = kit.app.sync.since(JANITOR, kit.clock.now() - timedelta(hours=1))
+    assert report.counts["orphan"] == 1 and report.counts["nothing_new"] == 1
+    assert kit.balance("suspense:momo") == -999
+
+
+def test_reads_wait_while_their_breaker_is_open_and_nothing_is_counted(kit: Kit) -> None:
+    open_ = kit.pay(token="tok_lost_answer")
+    kit.app.breaker_desk.open(
+        OPERATOR, "cards", "read", lasting=timedelta(minutes=50), reason="maintenance"
+    )
+    kit.clock.advance(timedelta(seconds=2))
+    kit.wait(seconds=10)
+    seen = kit.show(open_).attempts[0]
+    assert (seen.state, seen.checks) == ("unknown", 0)
+    assert seen.next_check_at is not None and seen.next_check_at > kit.clock.now()
+
+
+def test_two_janitors_look_once(kit: Kit) -> None:
+    for number in range(6):
+        kit.pay(f"k{number}", "tok_lost_answer")
+    kit.clock.advance(timedelta(seconds=8))
+    first = kit.app.sync.run(JANITOR)
+    second = kit.app.sync.run(JANITOR)
+    assert first.counts["applied"] == 6 and not second.counts
+    assert kit.our_totals() == kit.provider_totals()
+
+
+def test_a_payment_that_was_begun_and_never_sent_ends_by_itself(kit: Kit) -> None:
+    paid = kit.pay(token="tok_decline_insufficient_funds")
+    with kit.app.db.transaction() as tx:
+        tx.execute(
+            sa.update(t.payment)
+            .where(t.payment.c.id == paid.payment.id)
+            .values(status="processing", failure_code=None, next_check_at=kit.clock.now())
+        )
+    kit.wait(seconds=1)
+    after = kit.show(paid).payment
+    assert (after.status, after.failure_code) == ("failed", "interrupted")
+
+
+def test_a_fee_that_becomes_known_later_is_posted_once(db: Database, tmp_path: Path) -> None:
+    kit = make_kit(db, tmp_path, {"cards": {**CARDS, "fee_after_s": 60}})
+    paid = kit.pay()
+    assert kit.balance("expense:gateway_fee:cards") == 0
+    kit.clock.advance(timedelta(minutes=2))
+    for _ in range(3):
+        kit.app.sync.payment(JANITOR, paid.payment.id)
+    assert kit.balance("expense:gateway_fee:cards") == 165
+    assert kit.our_totals() == kit.provider_totals()
