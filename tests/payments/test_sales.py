@@ -62,7 +62,8 @@ def test_many_captures_share_out_like_one_and_never_take_from_the_owner(
 def test_refunds_end_exactly_at_the_sale(terms: Sale, amount: int, parts: list[int]) -> None:
     taken = terms.captured(payment(), amount)
     columns: dict[str, Any] = {
-        "captured_minor": amount, "commission_minor": taken.income_minor, "vat_minor": taken.vat_minor,
+        "captured_minor": amount, "commission_minor": taken.income_minor,
+        "vat_minor": taken.vat_minor,
     }  # fmt: skip
     refunded = income = vat = owner = 0
     for wish in [*parts, amount]:

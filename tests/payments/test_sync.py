@@ -26,7 +26,7 @@ def deliver(kit: Kit, *faults: str) -> dict[str, int]:
 
 
 def stranger(gateway: SandboxGateway, amount: int = 777) -> None:
-    """Somebody pays at our provider without us: another system, or a book restored from a backup."""
+    """Somebody pays at our provider without us: another system, or a restored book."""
     answer = gateway.create_payment(
         PaymentRequest(f"foreign-{amount}", f"key-{amount}", amount, "EUR", "card")
     )
