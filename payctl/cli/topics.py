@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from textwrap import fill
 
@@ -190,6 +191,30 @@ def _states() -> str:
     )
 
 
+def _sandbox() -> str:
+    """The table of the sandbox's own docstring, so that it is written down once."""
+    from payctl.gateways import sandbox
+
+    text = sandbox.__doc__ or ""
+    rule = next(line for line in text.splitlines() if line.startswith("==="))
+    _before, table, after = text.split(rule)
+    column = rule.index(" ")
+    rows = [(_plain(line[:column]), _plain(line[column:])) for line in table.splitlines() if line]
+    return _page(
+        "Sandbox gateways",
+        "Scripted providers of payctl's own: no network, no money. A payment says how it goes by"
+        " words in its --payment-token, --email or --description, written tok_WORD or"
+        " tok_VERB_WORD, joined by anything:",
+        _rows(rows),
+        _plain(" ".join(after.split())),
+    )
+
+
+def _plain(text: str) -> str:
+    """A docstring's text without its markup."""
+    return re.sub(r":meth:|`|(?<=[ (])\*|\*(?=[ ,.])", "", text).strip()
+
+
 TOPICS: dict[str, Callable[[], str]] = {
     "exit-codes": _exit_codes,
     "environment": _environment,
@@ -197,6 +222,7 @@ TOPICS: dict[str, Callable[[], str]] = {
     "output": _output,
     "money": _money,
     "states": _states,
+    "sandbox": _sandbox,
 }
 
 
