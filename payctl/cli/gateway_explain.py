@@ -12,9 +12,9 @@ from payctl.cli.framework import (
     AmountOption,
     Column,
     CurrencyOption,
-    Section,
     command,
     emit,
+    emit_list,
     required_amount,
     session,
     write_text,
@@ -32,15 +32,6 @@ CANDIDATES = (
     Column("fee_minor", "money", rank=1),
     Column("success_ppm", "rate", label="success", rank=2),
     Column("reasons", rank=0),
-)
-_ROUTE = (
-    Column("gateway"),
-    Column("amount_minor", "money"),
-    Column("method"),
-    Column("country"),
-    Column("rules_version", "number"),
-    Column("rules"),
-    Section("candidates", CANDIDATES),
 )
 
 
@@ -76,7 +67,10 @@ def explain(
         bool, typer.Option("--manual-capture", help="Authorise now, capture later.")
     ] = False,
 ) -> None:
-    """Explain where a payment would go now, and why not elsewhere. Nothing is sent."""
+    """Explain where a payment would go now, and why not elsewhere.
+
+    Nothing is sent and nothing is changed.
+    """
     from payctl.payments.ranking import RouteRequest
     from payctl.payments.requests import METHODS
 
@@ -98,7 +92,11 @@ def explain(
     if run.output == "table" and not run.quiet and not run.fields:
         write_text("\n".join(gateway_words.answer(request, decision)))
         return
-    emit(_route(request, decision), "payctl.route/1", _ROUTE, id_key="gateway")
+    found = _route(request, decision)
+    if run.output in ("plain", "csv") and not run.quiet:
+        emit_list(found["candidates"], "payctl.route/1", CANDIDATES, id_key="gateway")
+        return
+    emit(found, "payctl.route/1", id_key="gateway")
 
 
 def _route(request: RouteRequest, decision: Decision) -> dict[str, Any]:
