@@ -300,7 +300,7 @@ def _defaults(environ: Mapping[str, str], result: Stack) -> Layer:
 def _sandboxes() -> dict[str, Any]:
     """Three scripted gateways: a cheap one, a dearer one to fail over to, and mobile money, whose
     customer answers a push on the phone some seconds later."""
-    card = {"methods": ["card", "wallet", "bank"]}
+    card = {"methods": ["card", "wallet", "paypal", "bank_transfer"]}
     accounts: dict[str, dict[str, Any]] = {
         "sandbox": {**card, "fee_ppm": 15_000, "fee_fixed": {"EUR": 25}},
         "sandbox-backup": {**card, "fee_ppm": 29_000, "fee_fixed": {"EUR": 30}},
