@@ -18,7 +18,7 @@ from payctl.gateways.sandbox_script import (
 )
 from payctl.gateways.settings import Settings
 
-_METHODS = ("card", "mobile_money", "wallet", "bank")
+_METHODS = ("card", "mobile_money", "wallet", "paypal", "bank_transfer")
 
 
 @dataclass(frozen=True, slots=True)
