@@ -231,6 +231,11 @@ def test_a_file_outranks_the_former_variables(folder: Path) -> None:
     assert "paypal" in config.gateways
 
 
+def test_an_outranked_former_variable_is_not_even_checked(folder: Path) -> None:
+    config = read(folder, "[profiles.default]\nreceiver.port = 1\n", environ={"PORT": "abc"})
+    assert config.get("receiver.port") == 1
+
+
 # -- secrets --------------------------------------------------------------------------------------
 
 
@@ -280,6 +285,13 @@ def test_what_is_shown_never_holds_a_secret(folder: Path) -> None:
     assert not [value for value in secrets if value in repr(config)]
     assert config.database_url == url
     assert conceal(f"could not connect with {url}") == "could not connect with ***"
+
+
+def test_a_url_from_the_environment_is_shown_without_its_password(folder: Path) -> None:
+    config = read(folder, environ={"PAYCTL_DATABASE_URL": "postgresql://u:dbpassword2@h/d"})
+    shown = {line.key: line.value for line in config.shown()}
+    assert shown["database.url"] == "postgresql://u:***@h/d"
+    assert config.place == "h/d"
 
 
 def test_a_program_runs_only_from_a_file_nobody_else_can_write(folder: Path) -> None:
