@@ -9,7 +9,7 @@ nothing: the states are compared first and every posting key names the fact.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -39,6 +39,7 @@ from payctl.payments.model import (
 from payctl.payments.receipts import Receipts
 from payctl.payments.records import Attempt, Payment
 from payctl.payments.refund_outcomes import RefundOutcomes
+from payctl.payments.work import Work
 
 #: Called in the same commit when an attempt ended without money and another gateway may be tried;
 #: inserts the next attempt and returns it, or ``None``.
@@ -54,18 +55,6 @@ class Applied:
     changed: bool
     journals: tuple[Posted, ...] = ()
     next_attempt: Attempt | None = None
-
-
-@dataclass
-class _Work:
-    """One answer being applied."""
-
-    tx: sa.Connection
-    payment: Payment
-    attempt: Attempt
-    answer: Answer
-    actor: Actor
-    journals: list[Posted] = field(default_factory=list)
 
 
 class Outcomes:
@@ -113,51 +102,43 @@ class Outcomes:
         attempt = store.attempt(tx, attempt_id)
         now = self._db.clock.now()
         asked = call in ("query", "query_refund", "resend")
-        if asked and self._refunds.came_back(attempt, answer):
-            returned: list[Posted] = []
-            attempt = self._refunds.returned(tx, payment, attempt, answer, actor, returned)
-            return Applied(store.payment(tx, payment.id), attempt, True, tuple(returned))
-        late_fee: list[Posted] = []
-        if asked and attempt.operation is Operation.COLLECT and attempt.state in RECEIVED:
-            self._receipts.fee(tx, attempt, answer, actor, late_fee)
+        work = Work(tx, payment, attempt, answer, actor)
         if call != "evidence":
             self._record(tx, attempt, answer, source=source, call=call, probe=probe)
+        if asked and self._refunds.came_back(attempt, answer):
+            self._refunds.returned(work)
+            return _applied(work)
+        if asked and attempt.operation is Operation.COLLECT and attempt.state in RECEIVED:
+            self._receipts.fee(work)
         about = call in ("query", "query_refund")
-        meant = self._meaning(tx, payment, attempt, answer, about)
+        work.answer = meant = self._meaning(tx, payment, attempt, answer, about)
         decide = model.after_query if asked or call == "evidence" else model.after_call
         step = decide(attempt.seen(payment.manual_capture), meant, now, self._random.uniform(-1, 1))
-        work = _Work(tx, payment, attempt, meant, actor)
         if step.open_case:
             self._open_case(work, step.open_case)
         self._config_case(work)
         if not step.changed:
-            return self._keep_waiting(work, step, late_fee)
+            return self._keep_waiting(work, step)
         work.attempt = store.update_attempt(tx, attempt, now, **self._columns(work, step))
         if not work.attempt.state.live:
             self._settled(work, asked)
         if attempt.operation is Operation.REFUND:
-            work.payment = self._refunds.apply(
-                tx, work.payment, work.attempt, meant, actor, work.journals
-            )
-            return Applied(work.payment, work.attempt, True, tuple(work.journals))
+            self._refunds.apply(work)
+            return _applied(work)
         handler = {
             Operation.COLLECT: self._collect,
             Operation.CAPTURE: self._capture,
             Operation.VOID: self._void,
         }[attempt.operation]
         following = handler(work, fail_over)
-        return Applied(work.payment, work.attempt, True, tuple(work.journals), following)
+        return replace(_applied(work), next_attempt=following)
 
     # -- collect --------------------------------------------------------------------------------
 
-    def _collect(self, work: _Work, fail_over: FailOver | None) -> Attempt | None:
+    def _collect(self, work: Work, fail_over: FailOver | None) -> Attempt | None:
         state = work.attempt.state
         if state in RECEIVED:
-            receipt = self._receipts.receive(
-                work.tx, work.payment, work.attempt, work.answer, work.actor, work.journals
-            )
-            work.payment, work.attempt = receipt.payment, receipt.attempt
-            if receipt.status_changed:
+            if self._receipts.receive(work):
                 self._announce(work)
             return None
         left_behind = work.payment.attempt_id not in (None, work.attempt.id)
@@ -174,7 +155,7 @@ class Outcomes:
         self._set_status(work, STATUS_OF[state], failure_code=work.answer.code or str(state))
         return None
 
-    def _authorized(self, work: _Work) -> dict[str, Any]:
+    def _authorized(self, work: Work) -> dict[str, Any]:
         if work.attempt.state is not AttemptState.AUTHORIZED:
             return {}
         amount = work.answer.amount_minor or work.attempt.amount_minor
@@ -182,7 +163,7 @@ class Outcomes:
 
     # -- capture and void -----------------------------------------------------------------------
 
-    def _capture(self, work: _Work, _fail_over: FailOver | None) -> Attempt | None:
+    def _capture(self, work: Work, _fail_over: FailOver | None) -> Attempt | None:
         attempt, now = work.attempt, self._db.clock.now()
         if attempt.state.live or attempt.capture_id is None:
             self._mirror_due(work)
@@ -197,15 +178,11 @@ class Outcomes:
             for each in store.captures(work.tx, work.payment.id)
             if each.id == attempt.capture_id
         )
-        before = work.payment.status
-        work.payment = self._receipts.capture_part(
-            work.tx, work.payment, attempt, part, work.answer, work.actor, work.journals
-        )
-        if work.payment.status is not before:
+        if self._receipts.capture_part(work, part):
             self._announce(work)
         return None
 
-    def _void(self, work: _Work, _fail_over: FailOver | None) -> Attempt | None:
+    def _void(self, work: Work, _fail_over: FailOver | None) -> Attempt | None:
         if work.attempt.state not in RECEIVED:
             self._mirror_due(work)
             return None
@@ -224,7 +201,7 @@ class Outcomes:
 
     # -- shared ---------------------------------------------------------------------------------
 
-    def _columns(self, work: _Work, step: Step) -> dict[str, Any]:
+    def _columns(self, work: Work, step: Step) -> dict[str, Any]:
         """The attempt's new values; a client secret never reaches the database."""
         answer, attempt = work.answer, work.attempt
         reference = self._own_reference(work)
@@ -248,7 +225,7 @@ class Outcomes:
             "received_currency": answer.currency if step.state in RECEIVED else None,
         }
 
-    def _own_reference(self, work: _Work) -> str | None:
+    def _own_reference(self, work: Work) -> str | None:
         """The provider's id of the object, unless it already belongs to another attempt of ours."""
         new, attempt = work.answer.provider_reference, work.attempt
         if new is None or new == attempt.provider_reference:
@@ -263,7 +240,7 @@ class Outcomes:
         self._open_case(work, "reference_conflict", provider_reference=new)
         return attempt.provider_reference
 
-    def _keep_waiting(self, work: _Work, step: Step, posted: list[Posted]) -> Applied:
+    def _keep_waiting(self, work: Work, step: Step) -> Applied:
         now, attempt = self._db.clock.now(), work.attempt
         if attempt.state.live:
             work.attempt = store.update_attempt(
@@ -271,12 +248,12 @@ class Outcomes:
                 not_found=step.not_found, lease_owner=None, lease_until=None,
             )  # fmt: skip
             if attempt.operation is Operation.REFUND:
-                self._refunds.mirror_due(work.tx, work.attempt)
+                self._refunds.mirror_due(work)
             else:
                 self._mirror_due(work)
-        return Applied(work.payment, work.attempt, False, tuple(posted))
+        return _applied(work, changed=False)
 
-    def _mirror_due(self, work: _Work) -> None:
+    def _mirror_due(self, work: Work) -> None:
         """A payment is due when the first of its live attempts is."""
         if work.payment.status.terminal:
             return
@@ -290,7 +267,7 @@ class Outcomes:
             work.tx, work.payment, self._db.clock.now(), next_check_at=when
         )
 
-    def _set_status(self, work: _Work, status: PaymentStatus, **values: Any) -> None:
+    def _set_status(self, work: Work, status: PaymentStatus, **values: Any) -> None:
         due = None if status.terminal else work.attempt.next_check_at
         changed = status is not work.payment.status
         work.payment = store.update_payment(
@@ -307,10 +284,10 @@ class Outcomes:
         if changed:
             self._announce(work)
 
-    def _announce(self, work: _Work) -> None:
+    def _announce(self, work: Work) -> None:
         announce(self._db, self._outbox, work.tx, work.payment, work.actor)
 
-    def _open_case(self, work: _Work, kind: str, **detail: Any) -> None:
+    def _open_case(self, work: Work, kind: str, **detail: Any) -> None:
         attempt = work.attempt
         self._cases.open(
             work.tx,
@@ -333,7 +310,7 @@ class Outcomes:
                 work.tx, work.payment, self._db.clock.now(), needs_review=True
             )
 
-    def _settled(self, work: _Work, asked: bool) -> None:
+    def _settled(self, work: Work, asked: bool) -> None:
         """The outcome is known: a case about its being unknown has answered itself."""
         attempt = work.attempt
         if asked and attempt.operation is Operation.COLLECT:
@@ -347,7 +324,7 @@ class Outcomes:
             actor=work.actor,
         )
 
-    def _config_case(self, work: _Work) -> None:
+    def _config_case(self, work: Work) -> None:
         answer, account = work.answer, work.attempt.gateway_account
         if answer.outcome is Outcome.REJECTED and answer.reject is RejectKind.AUTH:
             self._cases.open(
@@ -397,3 +374,7 @@ class Outcomes:
         )
         op_class = "read" if call in ("query", "query_refund") else CLASS_OF[attempt.operation]
         self._breakers.record(tx, attempt.gateway_account, op_class, answer, probe=probe)
+
+
+def _applied(work: Work, *, changed: bool = True) -> Applied:
+    return Applied(work.payment, work.attempt, changed, tuple(work.journals))

@@ -7,8 +7,8 @@ never refused (postings design, rules 3 and 8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -16,10 +16,8 @@ import sqlalchemy as sa
 from payctl.cases.service import Cases
 from payctl.commissions.service import Commissions
 from payctl.db import audit
-from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.errors import NotConfigured
-from payctl.gateways.base import Answer
 from payctl.ids import encode
 from payctl.ledger import accounts
 from payctl.ledger.book import Book
@@ -29,15 +27,7 @@ from payctl.payments import tables as t
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Capture, Payment
 from payctl.payments.sales import Sale
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The payment and attempt after money was received."""
-
-    payment: Payment
-    attempt: Attempt
-    status_changed: bool
+from payctl.payments.work import Work
 
 
 class Receipts:
@@ -49,69 +39,44 @@ class Receipts:
         self._commissions = commissions
         self._cases = cases
 
-    def receive(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        answer: Answer,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Receipt:
-        """A collect attempt has brought money: the whole of it, or what an authorisation took."""
+    def receive(self, work: Work) -> bool:
+        """A collect attempt has brought money: the whole of it, or what an authorisation took.
+        Says whether the payment's status changed.
+        """
+        answer, attempt, before = work.answer, work.attempt, work.payment.status
         amount = answer.amount_minor if answer.amount_minor is not None else attempt.amount_minor
-        currency = answer.currency or attempt.currency
-        why = self._stranger(tx, payment, attempt)
+        why = self._stranger(work.tx, work.payment, attempt)
         if why is not None:
-            payment = self._unapplied(tx, payment, attempt, amount, currency, why, actor, journals)
-            attempt = store.update_attempt(tx, attempt, self._now(), receipt="unapplied")
-            self.fee(tx, attempt, answer, actor, journals)
-            return Receipt(payment, attempt, why == "wrong_amount")
-        missing = amount - payment.captured_minor if payment.manual_capture else amount
-        late = payment.status.terminal and payment.status is not PaymentStatus.SUCCEEDED
-        attempt = store.update_attempt(tx, attempt, self._now(), receipt="order")
-        before = payment.status
-        if missing > 0:
-            payment = self._post_capture(
-                tx, payment, attempt, missing, f"capture:{attempt.id}:{payment.captured_minor}",
-                actor, journals,
-            )  # fmt: skip
-        payment = store.update_payment(
-            tx, payment, self._now(), status=PaymentStatus.SUCCEEDED, next_check_at=None,
-            gateway_account=attempt.gateway_account, attempt_id=attempt.id, failure_code=None,
-            late=payment.late or late,
-        )  # fmt: skip
-        self.fee(tx, attempt, answer, actor, journals)
-        return Receipt(payment, attempt, payment.status is not before)
+            self._unapplied(work, amount, answer.currency or attempt.currency, why)
+        else:
+            self._applied(work, amount)
+        self.fee(work)
+        return work.payment.status is not before
 
-    def capture_part(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        part: Capture,
-        answer: Answer,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Payment:
-        """One capture of an authorisation has succeeded."""
-        payment = self._post_capture(
-            tx, payment, attempt, part.amount_minor, f"capture:{part.id}", actor, journals
-        )
-        complete = part.final or payment.captured_minor >= payment.authorized_minor
-        if complete:
-            held = store.live_attempt(tx, payment.id, Operation.COLLECT)
+    def capture_part(self, work: Work, part: Capture) -> bool:
+        """One capture of an authorisation has succeeded. Says whether the payment's status
+        changed.
+        """
+        before = work.payment.status
+        self._post_capture(work, part.amount_minor, f"capture:{part.id}")
+        if part.final or work.payment.captured_minor >= work.payment.authorized_minor:
+            held = store.live_attempt(work.tx, work.payment.id, Operation.COLLECT)
             if held is not None:
                 store.update_attempt(
-                    tx, held, self._now(), state=AttemptState.SUCCEEDED, receipt="order",
-                    next_check_at=None, lease_until=None, received_minor=payment.captured_minor,
-                    received_currency=payment.currency,
+                    work.tx, held, self._now(), state=AttemptState.SUCCEEDED, receipt="order",
+                    next_check_at=None, lease_until=None,
+                    received_minor=work.payment.captured_minor,
+                    received_currency=work.payment.currency,
                 )  # fmt: skip
-            payment = store.update_payment(
-                tx, payment, self._now(), status=PaymentStatus.SUCCEEDED, next_check_at=None
-            )
-        self.fee(tx, attempt, answer, actor, journals)
-        return payment
+            self._update(work, status=PaymentStatus.SUCCEEDED, next_check_at=None)
+        self.fee(work)
+        return work.payment.status is not before
+
+    def fee(self, work: Work) -> None:
+        """The provider's fee of a receipt, posted once whenever it becomes known (rule 5)."""
+        known = work.answer.fee
+        if known is not None and known.amount_minor > 0:
+            self._fact(work, postings.fee(work.attempt, known, actor=work.actor.name))
 
     # -- whose money is it ----------------------------------------------------------------------
 
@@ -138,40 +103,41 @@ class Receipts:
 
     # -- postings -------------------------------------------------------------------------------
 
-    def _post_capture(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        amount_minor: int,
-        key: str,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Payment:
-        total = payment.captured_minor + amount_minor
-        sale = self._sale(tx, payment)
+    def _applied(self, work: Work, amount_minor: int) -> None:
+        """The money is the order's, in time or late."""
+        payment = work.payment
+        missing = amount_minor - payment.captured_minor if payment.manual_capture else amount_minor
+        late = payment.status.terminal and payment.status is not PaymentStatus.SUCCEEDED
+        work.attempt = store.update_attempt(work.tx, work.attempt, self._now(), receipt="order")
+        if missing > 0:
+            key = f"capture:{work.attempt.id}:{payment.captured_minor}"
+            self._post_capture(work, missing, key)
+        self._update(
+            work,
+            status=PaymentStatus.SUCCEEDED,
+            next_check_at=None,
+            gateway_account=work.attempt.gateway_account,
+            attempt_id=work.attempt.id,
+            failure_code=None,
+            late=payment.late or late,
+        )
+
+    def _post_capture(self, work: Work, amount_minor: int, key: str) -> None:
+        payment, attempt, actor = work.payment, work.attempt, work.actor.name
+        total, sale = payment.captured_minor + amount_minor, self._sale(work.tx, payment)
         if sale is None:
-            draft = postings.suspended_capture(
-                payment, attempt, amount_minor, key=key, actor=actor.name
-            )
-            journals.append(self._book.post(tx, draft))
-            self._suspense_case(tx, payment, attempt, amount_minor, "no_rate", actor)
-            return store.update_payment(
-                tx, payment, self._now(), captured_minor=total, needs_review=True
-            )
+            draft = postings.suspended_capture(payment, attempt, amount_minor, key=key, actor=actor)
+            work.journals.append(self._book.post(work.tx, draft))
+            self._suspended(work, amount_minor, total, "no_rate")
+            return
         part = sale.captured(payment, amount_minor)
-        draft = postings.capture(payment, attempt, sale, part, key=key, actor=actor.name)
-        posted = self._fact(tx, draft, attempt)
-        journals.append(posted)
+        draft = postings.capture(payment, attempt, sale, part, key=key, actor=actor)
+        posted = self._fact(work, draft)
         if posted.suspense_reason:
-            self._suspense_case(tx, payment, attempt, amount_minor, posted.suspense_reason, actor)
-            return store.update_payment(
-                tx, payment, self._now(), captured_minor=total, needs_review=True
-            )
-        return store.update_payment(
-            tx,
-            payment,
-            self._now(),
+            self._suspended(work, amount_minor, total, posted.suspense_reason)
+            return
+        self._update(
+            work,
             captured_minor=total,
             rate=sale.as_json(),
             commission_minor=payment.commission_minor + part.income_minor,
@@ -190,23 +156,13 @@ class Receipts:
         except NotConfigured:
             return None
 
-    def _unapplied(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        amount_minor: int,
-        currency: str,
-        why: str,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Payment:
-        draft = postings.unapplied(attempt, amount_minor, currency, actor=actor.name)
-        posted = self._fact(tx, draft, attempt)
-        journals.append(posted)
-        proposal = self._propose_refund(tx, payment, attempt, amount_minor, currency, why, actor)
+    def _unapplied(self, work: Work, amount_minor: int, currency: str, why: str) -> None:
+        """The money is no open order's: kept apart, with a case and a proposed refund."""
+        payment, attempt = work.payment, work.attempt
+        self._fact(work, postings.unapplied(attempt, amount_minor, currency, actor=work.actor.name))
+        proposal = self._propose_refund(work, amount_minor, currency, why)
         self._cases.open(
-            tx,
+            work.tx,
             kind=why,
             subject_kind="payment",
             subject_id=payment.id,
@@ -223,7 +179,7 @@ class Receipts:
                 "proposed_refund": encode("refund", proposal),
             },
             dedupe_key=f"{why}:{attempt.id}",
-            actor=actor,
+            actor=work.actor,
         )
         values: dict[str, object] = {"needs_review": True}
         if why == "wrong_amount" and not payment.status.terminal:
@@ -231,82 +187,59 @@ class Receipts:
                 "status": PaymentStatus.FAILED, "failure_code": why, "next_check_at": None,
                 "gateway_account": attempt.gateway_account, "attempt_id": attempt.id,
             }  # fmt: skip
-        return store.update_payment(tx, payment, self._now(), **values)
+        self._update(work, **values)
+        work.attempt = store.update_attempt(work.tx, attempt, self._now(), receipt="unapplied")
 
-    def _propose_refund(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        amount_minor: int,
-        currency: str,
-        why: str,
-        actor: Actor,
-    ) -> UUID:
+    def _propose_refund(self, work: Work, amount_minor: int, currency: str, why: str) -> UUID:
         refund_id, now = self._db.ids.new(), self._now()
         store.insert_refund(
-            tx,
+            work.tx,
             {
                 "id": refund_id,
-                "payment_id": payment.id,
-                "receipt_attempt_id": attempt.id,
-                "gateway_account": attempt.gateway_account,
+                "payment_id": work.payment.id,
+                "receipt_attempt_id": work.attempt.id,
+                "gateway_account": work.attempt.gateway_account,
                 "source": "unapplied",
                 "amount_minor": amount_minor,
                 "currency": currency,
                 "state": RefundState.PROPOSED,
                 "reason": why,
                 "keep_commission": False,
-                "requested_by": actor.name,
+                "requested_by": work.actor.name,
                 "created_at": now,
                 "updated_at": now,
             },
         )
         data = {"amount_minor": amount_minor, "currency": currency, "why": why}
-        audit.record(self._db, tx, actor, "refund.proposed", "refund", refund_id, data)
+        audit.record(self._db, work.tx, work.actor, "refund.proposed", "refund", refund_id, data)
         return refund_id
 
-    def fee(
-        self,
-        tx: sa.Connection,
-        attempt: Attempt,
-        answer: Answer,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> None:
-        """The provider's fee of a receipt, posted once whenever it becomes known (rule 5)."""
-        if answer.fee is not None and answer.fee.amount_minor > 0:
-            journals.append(
-                self._fact(tx, postings.fee(attempt, answer.fee, actor=actor.name), attempt)
-            )
-
-    def _fact(self, tx: sa.Connection, draft: Draft, attempt: Attempt) -> Posted:
-        account = attempt.gateway_account
-        return self._book.post_fact(
-            tx, draft, provider_account=accounts.collect(account), gateway=account
-        )
-
-    def _suspense_case(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        amount_minor: int,
-        reason: str,
-        actor: Actor,
-    ) -> None:
+    def _suspended(self, work: Work, amount_minor: int, total_minor: int, reason: str) -> None:
+        """The money is booked, but not shared out: a person is told."""
         self._cases.open(
-            tx,
+            work.tx,
             kind="suspense",
             subject_kind="payment",
-            subject_id=payment.id,
-            gateway=attempt.gateway_account,
+            subject_id=work.payment.id,
+            gateway=work.attempt.gateway_account,
             amount_minor=amount_minor,
-            currency=payment.currency,
-            detail={"reason": reason, "attempt": encode("attempt", attempt.id)},
-            dedupe_key=f"suspense:{attempt.id}",
-            actor=actor,
+            currency=work.payment.currency,
+            detail={"reason": reason, "attempt": encode("attempt", work.attempt.id)},
+            dedupe_key=f"suspense:{work.attempt.id}",
+            actor=work.actor,
         )
+        self._update(work, captured_minor=total_minor, needs_review=True)
+
+    def _fact(self, work: Work, draft: Draft) -> Posted:
+        account = work.attempt.gateway_account
+        posted = self._book.post_fact(
+            work.tx, draft, provider_account=accounts.collect(account), gateway=account
+        )
+        work.journals.append(posted)
+        return posted
+
+    def _update(self, work: Work, **values: Any) -> None:
+        work.payment = store.update_payment(work.tx, work.payment, self._now(), **values)
 
     def _now(self) -> datetime:
         return self._db.clock.now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,11 +16,12 @@ from payctl.gateways.base import Answer, Outcome
 from payctl.ids import encode
 from payctl.ledger import accounts
 from payctl.ledger.book import Book
-from payctl.ledger.model import Draft, Posted
+from payctl.ledger.model import Draft
 from payctl.notifications.outbox import Outbox
 from payctl.payments import postings, store
 from payctl.payments.model import RECEIVED, AttemptState, Operation, RefundState
-from payctl.payments.records import Attempt, Payment, Refund
+from payctl.payments.records import Attempt, Refund
+from payctl.payments.work import Work
 
 _OPEN_STATES = {
     AttemptState.SENDING: RefundState.SENDING,
@@ -40,30 +42,20 @@ class RefundOutcomes:
         self._cases = cases
         self._outbox = outbox
 
-    def apply(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        answer: Answer,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Payment:
+    def apply(self, work: Work) -> None:
         """The attempt has moved: move the refund with it."""
-        refund = self._of(tx, attempt)
+        refund, attempt, answer = self._of(work), work.attempt, work.answer
         if attempt.state.live:
-            self._move(tx, refund, _OPEN_STATES[attempt.state], actor, attempt)
-            return payment
-        if attempt.state in RECEIVED:
-            draft = postings.refund_paid(refund, attempt, actor=actor.name)
-            journals.append(self._fact(tx, draft, attempt, actor))
+            self._move(work, refund, _OPEN_STATES[attempt.state])
+        elif attempt.state in RECEIVED:
+            self._fact(work, postings.refund_paid(refund, attempt, actor=work.actor.name))
             if answer.fee is not None and answer.fee.amount_minor > 0:
-                fee = postings.fee(attempt, answer.fee, actor=actor.name)
-                journals.append(self._fact(tx, fee, attempt, actor))
-            self._move(tx, refund, RefundState.SUCCEEDED, actor, attempt)
-            self._close_cases(tx, refund, attempt, actor)
-            return self._count(tx, payment, refund, reserved=-1, refunded=1)
-        return self._release(tx, payment, refund, attempt, answer, actor, journals)
+                self._fact(work, postings.fee(attempt, answer.fee, actor=work.actor.name))
+            self._move(work, refund, RefundState.SUCCEEDED)
+            self._close_cases(work, refund)
+            self._count(work, refund, reserved=-1, refunded=1)
+        else:
+            self._release(work, refund, answer.code or str(attempt.state))
 
     def give_up(self, tx: sa.Connection, refund_id: UUID, actor: Actor, evidence: str) -> None:
         """A refund that came back is not sent again: its money goes back where it came from.
@@ -79,12 +71,12 @@ class RefundOutcomes:
             )
         attempt = [a for a in store.attempts(tx, payment.id) if a.refund_id == refund_id][-1]
         answer = Answer(Outcome.CANCELED, code="given_up", message=evidence[:200])
-        self._release(tx, payment, refund, attempt, answer, actor, [])
+        self._release(Work(tx, payment, attempt, answer, actor), refund, "given_up")
 
-    def mirror_due(self, tx: sa.Connection, attempt: Attempt) -> None:
+    def mirror_due(self, work: Work) -> None:
         """The refund is due when its attempt is."""
-        refund = self._of(tx, attempt)
-        store.update_refund(tx, refund, self._db.clock.now(), next_check_at=attempt.next_check_at)
+        due = work.attempt.next_check_at
+        store.update_refund(work.tx, self._of(work), self._db.clock.now(), next_check_at=due)
 
     def came_back(self, attempt: Attempt, answer: Answer) -> bool:
         """Whether a refund that had succeeded has failed at the provider since."""
@@ -94,136 +86,109 @@ class RefundOutcomes:
             and answer.outcome in (Outcome.DECLINED, Outcome.CANCELED)
         )
 
-    def returned(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        attempt: Attempt,
-        answer: Answer,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Attempt:
+    def returned(self, work: Work) -> None:
         """Succeeded, then reversed: the money is back with us and the customer is not paid."""
-        refund = self._of(tx, attempt)
-        draft = postings.refund_returned(refund, attempt, actor=actor.name)
-        journals.append(self._fact(tx, draft, attempt, actor))
-        attempt = store.update_attempt(
-            tx, attempt, self._db.clock.now(), state=AttemptState.VOIDED, code=answer.code,
-            provider_code=answer.provider_code,
+        refund, answer = self._of(work), work.answer
+        self._fact(work, postings.refund_returned(refund, work.attempt, actor=work.actor.name))
+        work.attempt = store.update_attempt(
+            work.tx, work.attempt, self._db.clock.now(), state=AttemptState.VOIDED,
+            code=answer.code, provider_code=answer.provider_code,
         )  # fmt: skip
-        self._move(tx, refund, RefundState.REVERSED, actor, attempt)
-        self._count(tx, payment, refund, reserved=1, refunded=-1)
+        self._move(work, refund, RefundState.REVERSED)
+        self._count(work, refund, reserved=1, refunded=-1)
         self._cases.open(
-            tx,
+            work.tx,
             kind="refund_failed_later",
             subject_kind="refund",
             subject_id=refund.id,
             gateway=refund.gateway_account,
             amount_minor=refund.amount_minor,
             currency=refund.currency,
-            detail={"payment": encode("payment", payment.id), "code": answer.code},
-            dedupe_key=f"refund_failed_later:{attempt.id}",
-            actor=actor,
+            detail={"payment": encode("payment", work.payment.id), "code": answer.code},
+            dedupe_key=f"refund_failed_later:{work.attempt.id}",
+            actor=work.actor,
         )
-        return attempt
 
-    def _close_cases(
-        self, tx: sa.Connection, refund: Refund, attempt: Attempt, actor: Actor
-    ) -> None:
+    def _close_cases(self, work: Work, refund: Refund) -> None:
         """Cases about this very money have answered themselves."""
-        keys = [
-            f"{kind}:{refund.receipt_attempt_id}" for kind in ("wrong_amount", "duplicate_receipt")
+        earlier = [
+            a for a in store.attempts(work.tx, refund.payment_id) if a.refund_id == refund.id
         ]
-        earlier = [a for a in store.attempts(tx, refund.payment_id) if a.refund_id == refund.id]
-        keys += [f"refund_failed_later:{each.id}" for each in earlier]
-        for key in keys if refund.source == "unapplied" else keys[2:]:
+        keys = [f"refund_failed_later:{each.id}" for each in earlier]
+        if refund.source == "unapplied":
+            receipt = refund.receipt_attempt_id
+            keys += [f"wrong_amount:{receipt}", f"duplicate_receipt:{receipt}"]
+        evidence = work.attempt.provider_reference or work.attempt.our_reference
+        for key in keys:
             self._cases.close(
-                tx, key, resolution="refunded",
-                evidence=attempt.provider_reference or attempt.our_reference, actor=actor,
-            )  # fmt: skip
+                work.tx, key, resolution="refunded", evidence=evidence, actor=work.actor
+            )
 
-    def _release(
-        self,
-        tx: sa.Connection,
-        payment: Payment,
-        refund: Refund,
-        attempt: Attempt,
-        answer: Answer,
-        actor: Actor,
-        journals: list[Posted],
-    ) -> Payment:
+    def _release(self, work: Work, refund: Refund, code: str) -> None:
         """A definite no: what was set aside goes back exactly where it came from."""
         if refund.reserve_journal_id is not None:
-            journals.append(
+            work.journals.append(
                 self._book.reverse(
-                    tx,
+                    work.tx,
                     refund.reserve_journal_id,
                     posting_key=f"refund_released:{refund.id}",
-                    actor=actor,
-                    reason=answer.code or str(attempt.state),
+                    actor=work.actor,
+                    reason=code,
                 )
             )
-        self._move(
-            tx, refund, RefundState.FAILED, actor, attempt, answer.code or str(attempt.state)
-        )
-        payment = self._count(tx, payment, refund, reserved=-1, refunded=0)
-        if refund.source != "sale":
-            return payment
-        return store.update_payment(
-            tx,
-            payment,
-            self._db.clock.now(),
-            pending_minor=payment.pending_minor + refund.pending_minor,
-            commission_returned_minor=payment.commission_returned_minor - refund.commission_minor,
-            vat_returned_minor=payment.vat_returned_minor - refund.vat_minor,
-        )
+        self._move(work, refund, RefundState.FAILED, code)
+        self._count(work, refund, reserved=-1, refunded=0)
+        if refund.source == "sale":
+            payment = work.payment
+            self._update(
+                work,
+                pending_minor=payment.pending_minor + refund.pending_minor,
+                commission_returned_minor=payment.commission_returned_minor
+                - refund.commission_minor,
+                vat_returned_minor=payment.vat_returned_minor - refund.vat_minor,
+            )
 
-    def _count(
-        self, tx: sa.Connection, payment: Payment, refund: Refund, *, reserved: int, refunded: int
-    ) -> Payment:
+    def _count(self, work: Work, refund: Refund, *, reserved: int, refunded: int) -> None:
         """Move the amount between the payment's counters; refunds of strangers' money have none."""
-        if refund.source != "sale":
-            return payment
-        return store.update_payment(
-            tx,
-            payment,
-            self._db.clock.now(),
-            refund_reserved_minor=payment.refund_reserved_minor + reserved * refund.amount_minor,
-            refunded_minor=payment.refunded_minor + refunded * refund.amount_minor,
-        )
+        if refund.source == "sale":
+            payment, amount = work.payment, refund.amount_minor
+            self._update(
+                work,
+                refund_reserved_minor=payment.refund_reserved_minor + reserved * amount,
+                refunded_minor=payment.refunded_minor + refunded * amount,
+            )
 
     def _move(
-        self,
-        tx: sa.Connection,
-        refund: Refund,
-        state: RefundState,
-        actor: Actor,
-        attempt: Attempt,
-        failure_code: str | None = None,
+        self, work: Work, refund: Refund, state: RefundState, failure_code: str | None = None
     ) -> None:
-        due = None if state.resting else attempt.next_check_at
         moved = store.update_refund(
-            tx,
+            work.tx,
             refund,
             self._db.clock.now(),
             state=state,
-            next_check_at=due,
+            next_check_at=None if state.resting else work.attempt.next_check_at,
             failure_code=failure_code,
         )
         if state is not refund.state:
-            announce(self._db, self._outbox, tx, moved, actor)
+            announce(self._db, self._outbox, work.tx, moved, work.actor)
 
-    def _of(self, tx: sa.Connection, attempt: Attempt) -> Refund:
-        return store.refund(tx, attempt.subject_id)
+    def _update(self, work: Work, **values: Any) -> None:
+        now = self._db.clock.now()
+        work.payment = store.update_payment(work.tx, work.payment, now, **values)
 
-    def _fact(self, tx: sa.Connection, draft: Draft, attempt: Attempt, actor: Actor) -> Posted:
+    def _of(self, work: Work) -> Refund:
+        return store.refund(work.tx, work.attempt.subject_id)
+
+    def _fact(self, work: Work, draft: Draft) -> None:
+        attempt = work.attempt
         account = attempt.gateway_account
         posted = self._book.post_fact(
-            tx, draft, provider_account=accounts.collect(account), gateway=account
+            work.tx, draft, provider_account=accounts.collect(account), gateway=account
         )
+        work.journals.append(posted)
         if posted.suspense_reason:
             self._cases.open(
-                tx,
+                work.tx,
                 kind="suspense",
                 subject_kind="refund",
                 subject_id=attempt.subject_id,
@@ -232,9 +197,8 @@ class RefundOutcomes:
                 currency=attempt.currency,
                 detail={"reason": posted.suspense_reason, "journal": draft.kind},
                 dedupe_key=f"suspense:{draft.posting_key}",
-                actor=actor,
+                actor=work.actor,
             )
-        return posted
 
 
 def announce(db: Database, outbox: Outbox, tx: sa.Connection, refund: Refund, actor: Actor) -> None:
