@@ -26,6 +26,7 @@ LASTS = timedelta(hours=5)
 #: What is shown of the finished book, by the very commands an operator types.
 SHOWN = (
     ["gateways", "list"],
+    ["payments", "statistics", "--by", "gateway"],
     ["wallets", "list"],
     ["ledger", "trial-balance"],
     ["ledger", "check"],
