@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import jobs
 import payctl
 from payctl.cli import codes
 from payctl.cli.messages import catalogue, label, placeholders, render, say
@@ -15,13 +16,14 @@ from payctl.errors import InvalidInput, NotFound
 pytestmark = pytest.mark.unit
 
 SOURCE = Path(str(payctl.__file__)).parent
+FOLDERS = (SOURCE, Path(str(jobs.__file__)).parent)
 EN, FR = catalogue("en"), catalogue("fr")
 PARTS = ("text", "money", "next")
 #: Places where the code is a variable: the codes themselves stand in a table beside them.
 VARIABLE = {"db/engine.py"}
 
 
-RAISED = {use.code for use in codes.uses(SOURCE) if use.code in EN}
+RAISED = {use.code for folder in FOLDERS for use in codes.uses(folder) if use.code in EN}
 
 
 def is_error(code: str) -> bool:
@@ -49,7 +51,7 @@ def test_sentences_that_are_no_errors_have_equal_placeholders() -> None:
 
 
 def test_every_code_the_source_raises_has_an_entry() -> None:
-    found = list(codes.uses(SOURCE))
+    found = [use for folder in FOLDERS for use in codes.uses(folder)]
     assert len(found) > 100, "the walk sees the source"
     missing = sorted(
         {f"{use.code} ({use.file})" for use in found if use.code and use.code not in EN}
@@ -58,14 +60,20 @@ def test_every_code_the_source_raises_has_an_entry() -> None:
 
 
 def test_codes_are_written_out_where_they_are_raised() -> None:
-    hidden = {f"{use.file}:{use.line}" for use in codes.uses(SOURCE) if use.code is None}
+    hidden = {
+        f"{use.file}:{use.line}"
+        for folder in FOLDERS
+        for use in codes.uses(folder)
+        if use.code is None
+    }
     assert {place for place in hidden if place.partition(":")[0] not in VARIABLE} == set()
 
 
 def test_no_entry_is_left_over() -> None:
     written = {
         node.value
-        for path in SOURCE.rglob("*.py")
+        for folder in FOLDERS
+        for path in folder.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
