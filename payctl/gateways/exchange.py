@@ -110,7 +110,10 @@ def record(
 ) -> dict[str, Any]:
     """One exchange as it is stored."""
     kept = tuple(secrets)
-    split = urlsplit(url)
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        split = urlsplit("")  # an address that cannot be read was never called
     body = (request_body or b"").decode("utf-8", "replace")
     is_form = "form" in next(
         (v for k, v in request_headers.items() if k.lower() == "content-type"), ""
