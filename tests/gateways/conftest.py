@@ -1,0 +1,30 @@
+"""The gateways that several files here test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from payctl.clock import ManualClock
+from payctl.gateways.sandbox import SandboxGateway
+from payctl.testing.stripe_fake import StripeFake
+from tests.gateways.harnesses import StripeHarness, resources, sandbox
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, clock: ManualClock) -> Iterator[SandboxGateway]:
+    """A sandbox with fees: 1.4 % and 0.25 EUR."""
+    made = sandbox(tmp_path, clock, fee_ppm=14_000, fee_fixed={"EUR": 25})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stripe() -> Iterator[StripeHarness]:
+    """Stripe's adapter and the fake it talks to."""
+    with StripeFake(resources()) as fake:
+        harness = StripeHarness(fake)
+        yield harness
+        harness.close()
