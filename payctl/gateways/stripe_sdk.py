@@ -72,7 +72,11 @@ class Sdk:
     def _open(self) -> stripe.StripeClient:
         with self._lock:
             if self._client is None:
-                self._client = _new_client(self._key(), self._base, self._send)
+                key = self._key().strip()
+                # A header with such a key breaks only while it is written: that would be unknown.
+                if not key or not key.isascii() or not key.isprintable() or " " in key:
+                    raise Refusal("Authentication: the secret key is empty or malformed")
+                self._client = _new_client(key, self._base, self._send)
             return self._client
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Reply:

@@ -282,7 +282,7 @@ class StripeFake:
 
     def _customer(self, params: Params) -> Result:
         customer = self._new("customer", "cus")
-        customer |= {"email": params.get("email"), "name": params.get("name")}
+        customer |= {"email": params.get("email"), "name": params.get("name"), "discount": None}
         customer["metadata"] = _nested(params, "metadata")
         self.customers[customer["id"]] = customer
         return 200, copy.deepcopy(customer)
