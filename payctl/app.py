@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from payctl.db.engine import Database
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from payctl.cases.service import Cases
     from payctl.commissions.service import Commissions
     from payctl.config import Config
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
     from payctl.insight.today import Today
     from payctl.insight.upkeep import Upkeep
     from payctl.insight.watch import Watch
+    from payctl.ledger.adjustments import Adjustments
     from payctl.ledger.book import Book
+    from payctl.ledger.check import CheckReport
     from payctl.ledger.holds import Holds
+    from payctl.ledger.reports import Reports
     from payctl.notifications.outbox import Outbox
     from payctl.parties.service import Parties
     from payctl.payments.breaker import Breakers
@@ -120,12 +125,37 @@ class App:
     # -- money ------------------------------------------------------------------------------------
 
     @cached_property
-    def book(self) -> Book:
+    def zone(self) -> ZoneInfo:
+        """The book's time zone: cuts days and months."""
         from zoneinfo import ZoneInfo
 
+        return ZoneInfo(self.config.timezone)
+
+    @cached_property
+    def book(self) -> Book:
         from payctl.ledger.book import Book
 
-        return Book(self.db, ZoneInfo(self.config.timezone))
+        return Book(self.db, self.zone)
+
+    @cached_property
+    def reports(self) -> Reports:
+        from payctl.ledger.reports import Reports
+
+        return Reports(self.zone)
+
+    @cached_property
+    def adjustments(self) -> Adjustments:
+        from payctl.ledger.adjustments import Adjustments
+
+        return Adjustments(self.db, self.book, self.approvals)
+
+    def check_ledger(self) -> CheckReport:
+        """Every check of the ledger and of the features above it, on one snapshot."""
+        from payctl.ledger.check import run
+        from payctl.payments.checks import all_checks
+
+        with self.db.read() as tx:
+            return run(tx, all_checks())
 
     @cached_property
     def holds(self) -> Holds:
@@ -269,11 +299,9 @@ class App:
 
     @cached_property
     def statistics(self) -> Statistics:
-        from zoneinfo import ZoneInfo
-
         from payctl.payments.statistics import Statistics
 
-        return Statistics(self.db, ZoneInfo(self.config.timezone))
+        return Statistics(self.db, self.zone)
 
     @cached_property
     def lookup(self) -> Lookup:
@@ -384,6 +412,7 @@ class App:
             "case_resolve": lambda actor, asked: self.cases.resolve_approved(actor, asked.id),
             "routing_change": lambda actor, asked: self.rule_book.apply(actor, asked.id),
             "breaker_force": lambda actor, asked: self.breaker_desk.apply(actor, asked.id),
+            "ledger_adjustment": lambda actor, asked: self.adjustments.execute(actor, asked.id),
             "refund": self._send_refund,
             "refund_late": self._send_refund,
         }

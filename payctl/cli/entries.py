@@ -14,7 +14,7 @@ _COLUMNS = (
     Column("journal", "text", rank=3),
     Column("kind", "text", rank=2),
     Column("side", "text", rank=0),
-    Column("account", "text", rank=0),
+    Column("account", "id", rank=0),
     Column("amount_minor", "money", rank=0),
 )
 

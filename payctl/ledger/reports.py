@@ -94,6 +94,16 @@ class StatementLine:
     amount_minor: int
     balance_minor: int
 
+    @property
+    def owner_amount_minor(self) -> int:
+        """The amount as the owner of a wallet reads it: what they got is positive."""
+        return -self.amount_minor
+
+    @property
+    def owner_balance_minor(self) -> int:
+        """The balance in the owner's direction; a debt is negative."""
+        return -self.balance_minor
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:

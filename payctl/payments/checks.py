@@ -26,7 +26,6 @@ def all_checks() -> list[Check]:
             _unapplied,
         ),
         Check("wallet_pending", "wallet:*:pending = pending parts of all sales", _pending),
-        Check("commission_returned", "commission given back <= commission taken", _returned),
         Check("captured_once", "what a payment captured = its receipts", _captured),
         Check(
             "nothing_unseen", "everything unfinished has a time at which it is looked at", _unseen
@@ -82,18 +81,6 @@ def _pending(tx: sa.Connection) -> list[Violation]:
     )
     open_ = {(f"wallet:{o}:pending", c): int(n) for o, c, n in tx.execute(query)}
     return _compare(tx, "wallet_pending", "wallet:%:pending", open_)
-
-
-def _returned(tx: sa.Connection) -> list[Violation]:
-    p = t.payment.c
-    query = sa.select(
-        p.id, p.organiser, p.currency, p.commission_returned_minor - p.commission_minor
-    )
-    rows = tx.execute(query.where(p.commission_returned_minor > p.commission_minor))
-    return [
-        Violation("commission_returned", f"income:commission ({o})", int(n), c, f"payment {id_}")
-        for id_, o, c, n in rows
-    ]
 
 
 def _captured(tx: sa.Connection) -> list[Violation]:

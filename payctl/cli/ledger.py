@@ -1,0 +1,373 @@
+"""``payctl ledger``: accounts, entries, statements, trial balance, checks, exports."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from payctl import ids
+from payctl.cli.framework import (
+    AfterOption,
+    AllOption,
+    AsOfOption,
+    Column,
+    CurrencyFilter,
+    ExitCode,
+    KeyOption,
+    LimitOption,
+    ReasonOption,
+    SinceOption,
+    UntilOption,
+    command,
+    confirm,
+    emit,
+    emit_entries,
+    emit_list,
+    finish,
+    note,
+    noun,
+    session,
+)
+from payctl.cli.ledger_input import EXPORTS, cursor_of, export_lines, leg_of, new_key
+from payctl.cli.messages import say
+from payctl.errors import ApprovalRequired, InvalidInput
+from payctl.ledger.accounts import split_full
+from payctl.ledger.reports import AccountBalance, StatementLine
+
+app = noun("ledger")
+ACCOUNTS = (
+    Column("account", "id", rank=0),
+    Column("kind", rank=2),
+    Column("balance_minor", "money", rank=0),
+    Column("held_minor", "money", rank=3),
+    Column("status", "state", rank=4),
+)
+ENTRIES = (
+    Column("posted_at", "time", rank=1),
+    Column("kind", rank=2),
+    Column("account", "id", rank=0),
+    Column("amount_minor", "money", rank=0),
+    Column("balance_minor", "money", rank=3),
+    Column("journal", "id", rank=4),
+    Column("payment", "id", rank=5),
+    Column("effective_at", "time", rank=6),
+    Column("reason", rank=7),
+)
+STATEMENT = tuple(column for column in ENTRIES if column.key != "account")
+TRIAL = (
+    Column("account", "id", rank=0),
+    Column("kind", rank=2),
+    Column("debit_minor", "money", rank=0),
+    Column("credit_minor", "money", rank=0),
+    Column("balance_minor", "money", rank=1),
+)
+COVER = (
+    Column("currency", rank=0),
+    Column("assets_minor", "money", rank=0),
+    Column("owed_minor", "money", rank=0),
+    Column("surplus_minor", "money", rank=0),
+)
+CHECKS = (
+    Column("check", "id", rank=0),
+    Column("status", "state", rank=0),
+    Column("text", "long", rank=0),
+)
+AccountArgument = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="Code with currency: wallet:org-1:pending:EUR.")
+]
+RecordedOption = Annotated[
+    bool, typer.Option("--recorded", help="As of what the book knew then, not what counts then.")
+]
+
+
+@command(
+    app,
+    "accounts",
+    examples=["payctl ledger accounts", "payctl ledger accounts --prefix gateway: --currency EUR"],
+)
+def accounts(
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", help="Only codes that begin so.")
+    ] = "",
+    currency: CurrencyFilter = None,
+    as_of: AsOfOption = None,
+    recorded: RecordedOption = False,
+) -> None:
+    """List accounts with their balances, each in its own direction, now or --as-of."""
+    run = session()
+    with run.app.db.read() as tx:
+        found = run.app.reports.accounts(
+            tx, prefix=prefix, currency=currency, as_of=as_of, by=_by(recorded)
+        )
+    emit_list(
+        map(_account, found),
+        "payctl.accounts/1",
+        ACCOUNTS,
+        id_key="account",
+        hint="payctl ledger statement ACCOUNT",
+    )
+
+
+@command(
+    app,
+    "account",
+    examples=[
+        "payctl ledger account gateway:sandbox:collect:EUR",
+        "payctl ledger account wallet:org-1:pending:EUR --as-of 2026-10-31 --json",
+    ],
+)
+def account(
+    code: AccountArgument, as_of: AsOfOption = None, recorded: RecordedOption = False
+) -> None:
+    """Show one account's balance, now or --as-of."""
+    run = session()
+    name, currency = split_full(code)
+    with run.app.db.read() as tx:
+        found = run.app.reports.balance(tx, name, currency, as_of=as_of, by=_by(recorded))
+    emit(_account(found), "payctl.account/1", ACCOUNTS, id_key="account")
+
+
+@command(
+    app,
+    "entries",
+    examples=[
+        "payctl ledger entries --since 1d",
+        "payctl ledger entries --payment pay_... --json",
+        "payctl ledger entries --account wallet:org-1:pending:EUR --limit 10",
+    ],
+)
+def entries(
+    code: Annotated[
+        str | None, typer.Option("--account", metavar="ACCOUNT", help="Only this account.")
+    ] = None,
+    payment: Annotated[
+        str | None, typer.Option("--payment", metavar="PAYMENT", help="Only this payment's.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="Only journals of this kind.")
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: LimitOption = 50,
+    after: AfterOption = None,
+    everything: AllOption = False,
+) -> None:
+    """List entries, the newest first. Debits are positive."""
+    run = session()
+    name, currency = split_full(code) if code else (None, None)
+    with run.app.db.read() as tx:
+        found = run.app.reports.entries(
+            tx,
+            code=name,
+            currency=currency,
+            payment_id=ids.decode(payment, "payment") if payment else None,
+            kind=kind,
+            since=since,
+            until=until,
+            after=cursor_of(after),
+            limit=None if everything else limit,
+        )
+    cut = None
+    if not everything and len(found) == limit:
+        cut = f"{ids.encode('journal', found[-1].journal_id)}.{found[-1].leg}"
+    emit_list(map(_entry, found), "payctl.ledger_entries/1", ENTRIES, next_cursor=cut,
+              id_key="journal", hint="payctl trace JOURNAL")  # fmt: skip
+
+
+@command(
+    app,
+    "statement",
+    examples=[
+        "payctl ledger statement wallet:org-1:pending:EUR",
+        "payctl ledger statement gateway:sandbox:collect:EUR --since 2026-11-01 -o csv",
+    ],
+)
+def statement(code: AccountArgument, since: SinceOption = None, until: UntilOption = None) -> None:
+    """Show an account's entries with the balance after each, oldest first."""
+    run = session()
+    name, currency = split_full(code)
+    with run.app.db.read() as tx:
+        found = run.app.reports.statement(tx, name, currency, since=since, until=until)
+    emit_list(
+        map(_entry, found.lines),
+        "payctl.ledger_statement/1",
+        STATEMENT,
+        id_key="journal",
+        extra={
+            "account": found.account,
+            "currency": currency,
+            "opening_minor": found.opening_minor,
+            "closing_minor": found.closing_minor,
+        },
+    )
+
+
+@command(
+    app,
+    "trial-balance",
+    examples=[
+        "payctl ledger trial-balance",
+        "payctl ledger trial-balance --as-of 2026-10-31 --json",
+    ],
+    exits={ExitCode.CHECK_FAILED: "debits and credits differ"},
+)
+def trial_balance(as_of: AsOfOption = None, recorded: RecordedOption = False) -> None:
+    """Show debits and credits of every account, and their totals per currency."""
+    run = session()
+    with run.app.db.read() as tx:
+        found = run.app.reports.trial_balance(tx, as_of=as_of, by=_by(recorded))
+    totals = [
+        {"account": f"{say('total', run.lang)}:{t.currency}", "currency": t.currency,
+         "debit_minor": t.debit_minor, "credit_minor": t.credit_minor}
+        for t in found.totals
+    ]  # fmt: skip
+    lines = [
+        {"account": line.account, "kind": line.kind, "currency": line.currency,
+         "debit_minor": line.debit_minor, "credit_minor": line.credit_minor,
+         "balance_minor": line.balance_minor}
+        for line in found.lines
+    ]  # fmt: skip
+    shown = lines if run.is_json else [*lines, *totals]
+    emit_list(shown, "payctl.trial_balance/1", TRIAL, id_key="account",
+              extra={"totals": totals, "balanced": found.balanced})  # fmt: skip
+    if not found.balanced:
+        finish(ExitCode.CHECK_FAILED)
+
+
+@command(app, "cover", examples=["payctl ledger cover", "payctl ledger cover --json"])
+def cover() -> None:
+    """Show whether other people's money is covered by what lies with providers and banks."""
+    run = session()
+    with run.app.db.read() as tx:
+        found = run.app.reports.cover(tx)
+    emit_list(
+        ({"currency": each.currency, "assets_minor": each.assets_minor,
+          "owed_minor": each.owed_minor, "surplus_minor": each.surplus_minor} for each in found),
+        "payctl.cover/1", COVER, id_key="currency",
+    )  # fmt: skip
+
+
+@command(
+    app,
+    "check",
+    examples=["payctl ledger check", "payctl ledger check --json"],
+    exits={ExitCode.CHECK_FAILED: "something does not hold; each finding names the account"},
+)
+def check() -> None:
+    """Ask the whole book whether everything that must hold does; changes nothing."""
+    run = session()
+    report = run.app.check_ledger()
+    lines = [
+        {"check": each.name, "status": "ok" if each.ok else "fail", "text": each.description}
+        for each in report.results
+    ]
+    violations = [
+        {"check": each.name, "account": each.account, "amount_minor": each.amount_minor,
+         "currency": each.currency, "detail": each.detail}
+        for each in report.violations
+    ]  # fmt: skip
+    emit_list(lines, "payctl.ledger_check/1", CHECKS, id_key="check",
+              extra={"ok": report.ok, "violations": violations})  # fmt: skip
+    for found in report.violations:
+        note(f"{found.name}: {found.account or ''} {found.detail}", always=True)
+    if not report.ok:
+        finish(ExitCode.CHECK_FAILED)
+
+
+@command(
+    app,
+    "post",
+    changes=True,
+    examples=[
+        "payctl ledger post --debit expense:write_off:EUR=0.03"
+        ' --credit gateway:sandbox:collect:EUR=0.03 --reason "tolerated difference" --dry-run',
+        "payctl ledger post --debit expense:goodwill:XOF=500"
+        ' --credit wallet:org-1:available:XOF=500 --reason "ticket 4711" --key g-4711',
+    ],
+    exits={ExitCode.APPROVAL: "asked for; a second person must approve it"},
+)
+def post(
+    reason: ReasonOption,
+    debit: Annotated[
+        list[str] | None,
+        typer.Option("--debit", metavar="ACCOUNT=AMOUNT", help="An account to debit."),
+    ] = None,
+    credit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--credit", metavar="ACCOUNT=AMOUNT", help="An account to credit; repeatable."
+        ),
+    ] = None,
+    key: KeyOption = None,
+) -> None:
+    """Post a correction by hand (kind adjustment). It needs a second person."""
+    run = session()
+    legs = [leg_of(text, "debit") for text in debit or ()]
+    legs += [leg_of(text, "credit") for text in credit or ()]
+    if len(legs) < 2:
+        raise InvalidInput("ledger.too_few_legs", field="debit")
+    chosen = key or new_key(run)
+    if run.dry_run:
+        shown = run.app.adjustments.rehearse(run.actor, legs=legs, reason=reason, key=chosen)
+        emit_entries([shown])
+        return
+    confirm([f"post {len(legs)} entries by hand: {reason}"], abs(legs[0].amount_minor),
+            legs[0].currency)  # fmt: skip
+    done = run.app.adjustments.request(run.actor, legs=legs, reason=reason, key=chosen)
+    if done.posted is None:
+        waiting = ids.encode("approval", done.approval_id) if done.approval_id else ""
+        raise ApprovalRequired("ledger.approval_required", approval=waiting, key=chosen)
+    emit_entries([done.posted])
+
+
+@command(
+    app,
+    "export",
+    examples=[
+        "payctl ledger export --format hledger > book.journal",
+        "payctl ledger export --format csv --since 2026-10-01 --until 2026-10-31",
+    ],
+)
+def export(
+    form: Annotated[
+        str, typer.Option("--format", metavar="|".join(EXPORTS), help="Form of the export.")
+    ] = "jsonl",
+    since: SinceOption = None,
+    until: UntilOption = None,
+) -> None:
+    """Write all journals to stdout, so that anybody can recompute the book."""
+    for line in export_lines(session(), form, since, until):
+        sys.stdout.write(line)
+
+
+def _by(recorded: bool) -> Any:
+    return "recorded" if recorded else "effective"
+
+
+def _account(found: AccountBalance) -> dict[str, Any]:
+    return {
+        "account": found.account,
+        "kind": found.kind,
+        "balance_minor": found.own_minor,
+        "held_minor": found.held_minor,
+        "currency": found.currency,
+        "status": found.status,
+    }
+
+
+def _entry(line: StatementLine) -> dict[str, Any]:
+    return {
+        "journal": ids.encode("journal", line.journal_id),
+        "leg": line.leg,
+        "kind": line.kind,
+        "account": line.account,
+        "amount_minor": line.amount_minor,
+        "balance_minor": line.balance_minor,
+        "currency": line.currency,
+        "payment": ids.encode("payment", line.payment_id) if line.payment_id else None,
+        "posted_at": line.posted_at,
+        "effective_at": line.effective_at,
+        "reason": line.reason,
+    }
