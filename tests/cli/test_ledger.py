@@ -105,7 +105,8 @@ def test_the_three_exports_hold_the_same_figures(line: Line) -> None:
 
 def test_a_correction_by_hand_needs_a_second_person(line: Line, kit: Kit) -> None:
     words = ("ledger", "post", "--debit", "expense:write_off:EUR=0.03",
-             "--credit", "gateway:cards:collect:EUR=0.03", "--reason", "tolerated", "--key", "h1")  # fmt: skip
+             "--credit", "gateway:cards:collect:EUR=0.03", "--reason", "tolerated",
+             "--key", "h1")  # fmt: skip
     before = kit.balance("expense:write_off")
     dry = line(*words, "--dry-run", "--json")
     assert dry.code == 0, dry.err
