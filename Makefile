@@ -13,7 +13,7 @@ demo: .venv/.stamp ## one event's story on the embedded database
 	$(BIN)/payctl demo
 
 test: .venv/.stamp ## all tests, on SQLite and on a real PostgreSQL that the tests start themselves
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 check: .venv/.stamp ## style, types, import contracts, generated documents
 	$(BIN)/ruff check .
