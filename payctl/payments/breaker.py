@@ -200,6 +200,10 @@ class Breakers:
         if held:
             self._db.run(lambda tx: store.add_samples(self._db, tx, self._stripe, held))
 
+    def prune(self) -> int:
+        """Delete samples older than a week; returns how many. The history of changes stays."""
+        return self._db.run(lambda tx: store.prune(self._db, tx))
+
     def forget(self) -> None:
         """Read the states anew at the next question."""
         self._cache = None

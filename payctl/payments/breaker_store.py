@@ -21,6 +21,8 @@ from payctl.db.types import Int, Moment
 from payctl.payments.breaker_model import WINDOW_MINUTES, Breaker, State, minute_of
 from payctl.payments.gateway_tables import breaker, breaker_change, breaker_sample
 
+#: Samples older than this are of no use: they are looked at for a day at most.
+KEEP_MINUTES = 7 * 24 * 60
 #: A failure more than this long after the one before begins a new row of failures.
 STREAK_MINUTES = 24 * 60
 COUNTERS = (
@@ -133,6 +135,12 @@ def add_samples(
                 set_={name: breaker_sample.c[name] + statement.excluded[name] for name in COUNTERS},
             )
         )
+
+
+def prune(db: Database, tx: sa.Connection) -> int:
+    """Delete samples nobody looks at any more; returns how many."""
+    old = breaker_sample.c.minute < server_minute(db) - KEEP_MINUTES
+    return int(tx.execute(breaker_sample.delete().where(old)).rowcount)
 
 
 def window(tx: sa.Connection, state: Breaker, now: datetime) -> Window:

@@ -20,8 +20,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from jobs import JobOptions
+from jobs.breaker_prune import JOB
+from payctl.app import App
 from payctl.clock import ManualClock
+from payctl.config import load
 from payctl.db.engine import Database
+from payctl.db.operators import job_actor
 from payctl.gateways.base import Answer, Outcome, RejectKind
 from payctl.payments import breaker_store
 from payctl.payments.breaker import Breakers
@@ -363,6 +368,17 @@ def test_writers_of_one_hot_gateway_do_not_deadlock(db: Database) -> None:
     with db.read() as tx:
         totals = breaker_store.totals(tx, "collect", 0)["a"]
     assert totals["ok"] + totals["tech_fail"] == 8 * 15
+
+
+def test_samples_are_kept_for_a_week(db: Database, clock: ManualClock) -> None:
+    breakers = Breakers(db)
+    send(db, breakers, OK)
+    clock.advance(timedelta(days=7))
+    send(db, breakers, OK)
+    assert breakers.prune() == 0
+    clock.advance(timedelta(minutes=1))
+    report = JOB.run(App(load(environ={}), db), job_actor(JOB.name, JOB.role), JobOptions())
+    assert (report.counts, breakers.prune()) == ({"deleted": 1}, 0)
 
 
 def test_every_change_of_state_is_written_down(db: Database, clock: ManualClock) -> None:

@@ -106,6 +106,13 @@ def test_the_callers_wish_goes_before_rules_priority_and_fee() -> None:
     assert rank(request(), [candidate("z", priority=1), candidate("y")]).chosen == "z"
 
 
+def test_the_first_rule_that_prefers_goes_before_the_next() -> None:
+    rules = [Rule("x", "prefer", ("b", "c")), Rule("y", "prefer", ("a", "b"))]
+    decision = rank(request(), [candidate(each) for each in "dabc"], rules)
+    assert order(decision) == ["b", "c", "a", "d"]
+    assert [each.rule for each in decision.candidates] == ["x", "x", "y", None]
+
+
 def test_a_wish_for_an_unknown_gateway_is_told_and_harms_nobody() -> None:
     decision = rank(request(preferred=("paypal", "b")), [candidate("a"), candidate("b")])
     assert (decision.chosen, decision.unknown) == ("b", ("paypal",))
