@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from payctl.cli.framework import session, span_of
 from payctl.errors import InvalidInput
 from payctl.money import format_amount, parse_amount
-from payctl.payments.requests import Line, PaymentInput
+
+if TYPE_CHECKING:
+    from payctl.payments.requests import Line, PaymentInput
 
 _PERCENT = re.compile(r"(\d{1,3})(?:[.,](\d{1,4}))? ?%?")
 
@@ -25,6 +27,8 @@ def lines_of(texts: Sequence[str], currency: str) -> tuple[Line, ...]:
 
 
 def _line(text: str, number: int, currency: str) -> Line:
+    from payctl.payments.requests import Line
+
     parts = [part.strip() for part in text.split(";")]
     if len(parts) == 3:
         parts.append("0")
@@ -73,6 +77,8 @@ def payment_input(
     Raises:
         InvalidInput: what is wrong with one of them; the rest is checked by the service.
     """
+    from payctl.payments.requests import PaymentInput
+
     if capture not in ("automatic", "manual"):
         raise InvalidInput(
             "choice.unknown", field="capture", value=capture[:40], allowed="automatic, manual"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from payctl import ids
@@ -14,12 +14,14 @@ from payctl.cli.messages import say
 from payctl.cli.standing import tell
 from payctl.insight.whereabouts import Verdict
 from payctl.money import format_money
+from payctl.payments.details import PaymentDetail
 from payctl.payments.model import PaymentStatus
-from payctl.payments.queries import PaymentDetail
-from payctl.payments.results import PaymentResult, RefundResult
-from payctl.payments.service import Rehearsal
-from payctl.payments.sync import SyncReport
 from payctl.payments.views import PAYMENT, payment_full_json, payment_json
+
+if TYPE_CHECKING:
+    from payctl.payments.results import PaymentResult, RefundResult
+    from payctl.payments.service import Rehearsal
+    from payctl.payments.sync import SyncReport
 
 COLUMNS = (
     Column("id", "id", rank=0),
@@ -155,8 +157,6 @@ ENTRIES = Section(
         Column("amount_minor", "money", rank=0),
     ),
 )
-_REQUEST = Column("request", "long")
-_ESTIMATE = Column("estimated_fee_minor", "money", label="fee (estimate)")
 
 
 def emit_payment(found: PaymentDetail, *, full: bool = False, reveal: bool = False) -> None:
@@ -195,35 +195,49 @@ def filled(view: Sequence[Column | Section], shown: Mapping[str, Any]) -> list[C
     return [part for part in view if lookup(shown, part.key) not in (None, "", [], {})]
 
 
-def emit_rehearsal(done: Rehearsal | PaymentResult) -> None:
-    """What an act would do: route, request to the provider, balanced entries."""
-    result = done.result if isinstance(done, Rehearsal) else done
+def emit_rehearsal(done: Rehearsal) -> None:
+    """What a payment would do: route, request to the provider, balanced entries."""
+    currency = done.result.payment.currency
+    ranked = [_candidate(each, currency) for each in done.route.get("candidates", ())]
+    chosen = next((each for each in ranked if each["account"] == done.route["chosen"]), None)
+    fee = chosen["fee_minor"] if chosen else None
+    if fee is not None and session().output == "table":
+        note(say("estimate", session().lang, amount=format_money(fee, currency)))
+    request = dict(done.request) if done.request else None
+    _emit_rehearsed(done.result, done.route.get("chosen"), ranked, request, fee)
+
+
+def emit_step_rehearsal(result: PaymentResult) -> None:
+    """What a capture, confirmation or cancellation would do: balanced entries."""
+    _emit_rehearsed(result, result.payment.gateway_account, [], None, None)
+
+
+def _emit_rehearsed(
+    result: PaymentResult,
+    gateway: str | None,
+    candidates: list[dict[str, Any]],
+    request: dict[str, Any] | None,
+    fee_minor: int | None,
+) -> None:
     found = PaymentDetail(result.payment, result.attempts, result.captures)
-    shown: dict[str, Any] = {
+    shown = {
         "payment": payment_json(found, replayed=result.replayed),
         "currency": result.payment.currency,
+        "gateway": gateway,
+        "candidates": candidates,
+        "request": request,
+        "estimated_fee_minor": fee_minor,
         "entries": entries_json(result.journals),
     }
-    if isinstance(done, Rehearsal):
-        ranked = [_candidate(each, shown["currency"]) for each in done.route.get("candidates", ())]
-        chosen = next((each for each in ranked if each["account"] == done.route["chosen"]), None)
-        shown |= {
-            "gateway": done.route.get("chosen"),
-            "candidates": ranked,
-            "request": dict(done.request) if done.request else None,
-            "estimated_fee_minor": chosen["fee_minor"] if chosen else None,
-        }
-    else:
-        shown |= {"gateway": result.payment.gateway_account, "candidates": [], "request": None,
-                  "estimated_fee_minor": None}  # fmt: skip
-    status = Column("payment.status", "state", label="status")
-    money = Column("payment.amount_minor", "money", currency="currency", label="amount")
-    view = (status, money, Column("gateway"), _ESTIMATE, _REQUEST)
-    chosen_fee = shown["estimated_fee_minor"]
-    if chosen_fee is not None and session().output == "table":
-        fee = format_money(chosen_fee, result.payment.currency)
-        note(say("estimate", session().lang, amount=fee))
-    emit(shown, "payctl.rehearsal/1", (*view, *_sections(_CANDIDATES, ENTRIES)), id_key="gateway")
+    view = (
+        Column("payment.status", "state", label="status"),
+        Column("payment.amount_minor", "money", label="amount"),
+        Column("gateway"),
+        Column("estimated_fee_minor", "money", label="fee (estimate)"),
+        Column("request", "long"),
+        *_sections(_CANDIDATES, ENTRIES),
+    )
+    emit(shown, "payctl.rehearsal/1", filled(view, shown), id_key="gateway")
 
 
 def emit_refund_rehearsal(result: RefundResult, shown: Mapping[str, Any]) -> None:

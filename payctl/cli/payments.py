@@ -43,13 +43,13 @@ from payctl.cli.payment_views import (
     emit_payment,
     emit_rehearsal,
     emit_result,
+    emit_step_rehearsal,
     emit_sync,
 )
 from payctl.cli.standing import exit_of, exit_of_step, new_key, tell
 from payctl.errors import InvalidInput
+from payctl.payments.details import PaymentDetail, PaymentFilter
 from payctl.payments.model import Operation
-from payctl.payments.queries import PaymentDetail, PaymentFilter
-from payctl.payments.sync import SyncReport
 from payctl.payments.views import PAYMENTS, payment_json, statistic_json
 
 app = noun("payments")
@@ -253,7 +253,7 @@ def capture(
         dry_run=run.dry_run,
     )  # fmt: skip
     if run.dry_run:
-        emit_rehearsal(result)
+        emit_step_rehearsal(result)
         return
     emit_result(result)
     finish(exit_of_step(result.attempts, Operation.CAPTURE))
@@ -280,7 +280,7 @@ def cancel(payment: o.PaymentId, reason: ReasonOption) -> None:
     confirm([f"cancel {payment}, now {found.status}"], found.amount_minor, found.currency)
     result = run.app.captures.cancel(run.actor, payment_id, reason=reason, dry_run=run.dry_run)
     if run.dry_run:
-        emit_rehearsal(result)
+        emit_step_rehearsal(result)
         return
     emit_result(result)
     finish(exit_of_step(result.attempts, Operation.VOID))
@@ -313,6 +313,8 @@ def sync(
 
     --since compares with what the providers list from then on, and books what we do not know.
     """
+    from payctl.payments.sync import SyncReport
+
     run = session()
     if sum(each is not None for each in (payment, older_than, since)) > 1:
         raise InvalidInput("sync.one_way", field="since")

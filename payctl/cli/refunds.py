@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -39,10 +39,12 @@ from payctl.cli.payment_views import ATTEMPTS, emit_refund_rehearsal, filled
 from payctl.cli.standing import exit_of_refund, money_lines, new_key
 from payctl.errors import InvalidInput
 from payctl.insight.advice import about_refund
+from payctl.payments.details import RefundDetail, RefundFilter
 from payctl.payments.model import RefundState
-from payctl.payments.queries import RefundDetail, RefundFilter
-from payctl.payments.results import RefundResult
 from payctl.payments.views import REFUND, REFUNDS, refund_json
+
+if TYPE_CHECKING:
+    from payctl.payments.results import RefundResult
 
 app = noun("refunds")
 COLUMNS = (

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from payctl.cli.framework import ExitCode, note, session
 from payctl.cli.messages import say
-from payctl.insight.lookup import Story
 from payctl.insight.whereabouts import Part, Place, Verdict, Whereabouts
 from payctl.money import format_money
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Payment, Refund
+
+if TYPE_CHECKING:
+    from payctl.insight.lookup import Story
 
 #: Failures before a single byte had left: paying again is safe.
 _NOT_SENT = frozenset({"no_route", "not_sent", "interrupted"})

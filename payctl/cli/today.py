@@ -18,7 +18,7 @@ COLUMNS = (
 )
 
 
-@command(app, "today", examples=["payctl today", "payctl", "payctl today --json"])
+@command(app, "today", examples=["payctl today", "payctl today --json"])
 def today() -> None:
     """Show what waits: cases by amount, unknown outcomes, approvals, breakers, late jobs.
 

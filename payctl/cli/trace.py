@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +15,13 @@ from payctl.cli.cells import Column, tame
 from payctl.cli.framework import ExitCode, command, emit, emit_list, note, session, single
 from payctl.cli.messages import label, say
 from payctl.cli.standing import money_lines
-from payctl.insight.lookup import Story, Traced
-from payctl.insight.timeline import Item
 from payctl.ledger.model import PostedEntry
 from payctl.money import format_money
 from payctl.payments.views import payment_json
+
+if TYPE_CHECKING:
+    from payctl.insight.lookup import Story, Traced
+    from payctl.insight.timeline import Item
 
 app = single("trace")
 SCHEMA = "payctl.trace/1"

@@ -6,11 +6,15 @@ paying anew could take the money twice.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from payctl.ids import encode
-from payctl.insight.dossier import Dossier
+from payctl.payments.details import PaymentDetail
 from payctl.payments.model import Operation, PaymentStatus, RefundState
-from payctl.payments.queries import PaymentDetail
 from payctl.payments.records import Payment, Refund
+
+if TYPE_CHECKING:
+    from payctl.insight.dossier import Dossier
 
 
 def advice(dossier: Dossier) -> list[str]:

@@ -24,8 +24,9 @@ from payctl.ledger import journals
 from payctl.ledger.model import Journal
 from payctl.ledger.tables import journal
 from payctl.notifications.tables import notification
+from payctl.payments.details import PaymentDetail
 from payctl.payments.model import Operation
-from payctl.payments.queries import PaymentDetail, detail
+from payctl.payments.queries import detail
 from payctl.payments.records import Attempt
 from payctl.payments.tables import provider_call
 from payctl.webhooks.tables import webhook_event

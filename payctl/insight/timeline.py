@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from payctl.ids import encode
-from payctl.insight.dossier import Call, Dossier
 from payctl.ledger.model import Journal, PostedEntry
-from payctl.payments.queries import PaymentDetail
+from payctl.payments.details import PaymentDetail
 from payctl.payments.records import Attempt
+
+if TYPE_CHECKING:
+    from payctl.insight.dossier import Call, Dossier
 
 #: Things of one instant are told in this order: a cause before its effect.
 _ORDER = (

@@ -9,7 +9,8 @@ from uuid import UUID
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.permissions import PERMISSIONS
-from payctl.payments.queries import PaymentDetail, Queries
+from payctl.payments.details import PaymentDetail
+from payctl.payments.queries import Queries
 from payctl.payments.sync import Sync
 
 #: How often the book is read.

@@ -1,4 +1,4 @@
-"""Captures and cancellations of payments that are held, not yet taken.
+"""Captures, confirmations and cancellations of payments that are open, not yet taken.
 
 Each is an attempt of its own with key, lease and unknown state, one at a time per payment.
 """
@@ -6,6 +6,7 @@ Each is an attempt of its own with key, lease and unknown state, one at a time p
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -14,19 +15,36 @@ from payctl.db import audit, idempotency
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.permissions import require
-from payctl.errors import Conflict
+from payctl.errors import Conflict, Refused
+from payctl.gateways.base import Answer
 from payctl.ids import encode
 from payctl.money import check_amount_minor, format_money
 from payctl.payments import store
 from payctl.payments.dispatch import Dispatch, Target
-from payctl.payments.model import AttemptState, Operation, PaymentStatus
+from payctl.payments.model import DEADLINE_S, AttemptState, Operation, PaymentStatus
 from payctl.payments.records import Attempt, Payment
-from payctl.payments.requests import check_key, check_reason
+from payctl.payments.requests import check_key, check_reason, check_token
 from payctl.payments.results import PaymentResult, view
 
 SCOPE = "capture"
+CONFIRM_SCOPE = "confirm"
 #: Prepares an attempt in a transaction; ``None`` when it has been done before.
 _Begin = Callable[[sa.Connection], "tuple[Attempt, Target] | None"]
+
+
+@runtime_checkable
+class Confirms(Protocol):
+    """A gateway whose open payments can be given a means of payment afterwards."""
+
+    def confirm_payment(
+        self,
+        intent_id: str,
+        payment_token: str,
+        idempotency_key: str,
+        *,
+        return_url: str | None = None,
+        deadline_s: float = 10.0,
+    ) -> Answer: ...
 
 
 class Captures:
@@ -138,6 +156,77 @@ class Captures:
         data = {"amount_minor": amount, "currency": payment.currency, "final": part.final}
         audit.record(self._db, tx, actor, "payment.capture", "payment", payment_id, data)
         return attempt, target
+
+    def confirm(
+        self,
+        actor: Actor,
+        payment_id: UUID,
+        *,
+        payment_token: str,
+        key: str,
+        dry_run: bool = False,
+    ) -> PaymentResult:
+        """Give a payment that waits for its customer the means of payment it was made without.
+
+        The provider's key is stored before it is sent, so a repeat with the same *key* can only
+        confirm once. With *dry_run* the same code runs as if the provider had agreed.
+
+        Raises:
+            Conflict: ``payment.not_confirmable``, ``payment.being_asked``, ``key.reused``.
+            Refused: ``payment.gateway_confirms_not``.
+        """
+        require(actor, "payment.process")
+        check_key(key)
+        check_token(payment_token)
+        stored: list[str] = []
+
+        def begin(tx: sa.Connection) -> tuple[Attempt, Target] | None:
+            payment = store.payment(tx, payment_id, lock=True)
+            body = {"payment": str(payment_id), "token": payment_token}
+            print_of = idempotency.fingerprint(body)
+            claim = idempotency.claim(self._db, tx, CONFIRM_SCOPE, key, print_of)
+            held = store.live_attempt(tx, payment_id, Operation.COLLECT)
+            if held is None or held.state is not AttemptState.REQUIRES_ACTION:
+                if not claim.new:
+                    return None
+                raise Conflict(
+                    "payment.not_confirmable",
+                    id=encode("payment", payment_id),
+                    status=str(payment.status),
+                )
+            self._confirming(held)
+            if claim.new:
+                secret = {"key": self._db.ids.token(16)}
+                idempotency.settle(tx, CONFIRM_SCOPE, key, "sent", payment_id, secret)
+                data = {"gateway": held.gateway_account}
+                audit.record(self._db, tx, actor, "payment.confirm", "payment", payment_id, data)
+            else:
+                secret = claim.response
+            stored[:] = [secret["key"]]
+            leased = self._dispatch.lease(tx, held)
+            if leased is None:
+                raise Conflict("payment.being_asked", id=encode("payment", payment_id))
+            return leased, Target(payment)
+
+        if dry_run:
+            return self._act(actor, payment_id, begin, dry_run)
+        begun = self._db.run(begin)
+        if begun is None:
+            return view(self._db, payment_id, replayed=True)
+        attempt, target = begun
+        gateway = self._confirming(attempt)
+        answer = gateway.confirm_payment(
+            str(attempt.provider_reference), payment_token, stored[0],
+            return_url=target.payment.return_url, deadline_s=DEADLINE_S,
+        )  # fmt: skip
+        applied = self._dispatch.apply(attempt, answer, "confirm", actor)
+        return view(self._db, payment_id, journals=applied.journals, action=answer.next_action)
+
+    def _confirming(self, attempt: Attempt) -> Confirms:
+        gateway = self._dispatch.gateway(attempt.gateway_account)
+        if not isinstance(gateway, Confirms) or attempt.provider_reference is None:
+            raise Refused("payment.gateway_confirms_not", gateway=attempt.gateway_account)
+        return gateway
 
     def cancel(
         self, actor: Actor, payment_id: UUID, *, reason: str, dry_run: bool = False

@@ -184,6 +184,19 @@ class Dispatch:
         )  # fmt: skip
         return applied, answer
 
+    def apply(self, attempt: Attempt, answer: Answer, call: str, actor: Actor) -> Applied:
+        """Apply the answer to a further request about an open attempt (T3)."""
+        return self._db.run(
+            lambda tx: self._outcomes.apply(
+                tx, attempt.id, answer, source="process", call=call, actor=actor
+            )
+        )
+
+    def lease(self, tx: sa.Connection, attempt: Attempt) -> Attempt | None:
+        """Take an open attempt for this process; ``None`` while another one looks at it."""
+        now = self._db.clock.now()
+        return store.claim_attempt(tx, attempt.id, self.owner, now, now + LEASE)
+
     def rehearse(self, tx: sa.Connection, attempt: Attempt, actor: Actor) -> Applied:
         """What the provider's success would do to a prepared attempt, without calling anybody; for
         transactions that are rolled back.
@@ -345,8 +358,7 @@ def _collected(target: Target, deadline_s: float) -> Reference:
 
 
 def _hash_of(values: Mapping[str, object]) -> bytes:
-    """SHA-256 of what will be asked, to prove later that a repeated key carried the same request.
-    """
+    """SHA-256 of what will be asked: proves later that a repeated key carried the same request."""
     asked = {
         name: str(values[name])
         for name in ("operation", "subject_id", "gateway_account", "our_reference",

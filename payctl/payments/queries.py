@@ -7,25 +7,31 @@ the order of time and its range bounds a span of days without another index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from payctl.db.engine import Database
-from payctl.errors import InvalidInput
+from payctl.errors import InvalidInput, NotFound
 from payctl.ids import floor_of
 from payctl.payments import store
 from payctl.payments import tables as t
-from payctl.payments.model import LIVE_ATTEMPT_STATES, PaymentStatus, RefundState
+from payctl.payments.details import (
+    OPEN,
+    Page,
+    PaymentDetail,
+    PaymentFilter,
+    RefundDetail,
+    RefundFilter,
+)
+from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus, RefundState
 from payctl.payments.records import (
     Attempt,
     Capture,
     Payment,
-    Refund,
     attempt_of,
     capture_of,
     payment_of,
@@ -34,65 +40,9 @@ from payctl.payments.records import (
 
 T = TypeVar("T")
 
-#: ``--status open``: everything that has not ended.
-OPEN = "open"
 PAGE = 500
 #: An id may be this much older than the time written beside it: clocks of several machines differ.
 _SKEW = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentFilter:
-    """Which payments; ``None`` is any. *since* is inclusive, *until* is not."""
-
-    status: str | None = None
-    gateway: str | None = None
-    currency: str | None = None
-    organiser: str | None = None
-    order: str | None = None
-    event: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    review: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RefundFilter:
-    """Which refunds; ``None`` is any."""
-
-    status: str | None = None
-    payment_id: UUID | None = None
-    gateway: str | None = None
-    currency: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some rows, and the id to go on after when there are more."""
-
-    items: Sequence[T]
-    next: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PaymentDetail:
-    """A payment with all that belongs to it."""
-
-    payment: Payment
-    attempts: tuple[Attempt, ...] = ()
-    captures: tuple[Capture, ...] = ()
-    refunds: tuple[Refund, ...] = ()
-    lines: tuple[Mapping[str, Any], ...] = field(default=())
-
-
-@dataclass(frozen=True, slots=True)
-class RefundDetail:
-    """A refund with its attempts."""
-
-    refund: Refund
-    attempts: tuple[Attempt, ...] = ()
 
 
 class Queries:
@@ -132,6 +82,24 @@ class Queries:
         """
         with self._db.read() as tx:
             return detail(tx, payment_id)
+
+    def payment_of(self, account: str, provider_reference: str) -> UUID:
+        """The payment a provider knows by this reference.
+
+        Raises:
+            NotFound: ``payment.not_found``.
+        """
+        c = t.attempt.c
+        query = sa.select(c.payment_id).where(
+            c.gateway_account == account,
+            c.operation == Operation.COLLECT,
+            c.provider_reference == provider_reference,
+        )
+        with self._db.read() as tx:
+            found: UUID | None = tx.execute(query).scalar_one_or_none()
+        if found is None:
+            raise NotFound("payment.not_found", field="intent", id=provider_reference[:60])
+        return found
 
     def unfinished(self, before: datetime, limit: int) -> list[UUID]:
         """Payments with a live attempt that was begun before *before*, oldest first."""

@@ -165,6 +165,20 @@ def check_reason(reason: str | None) -> str:
     return text
 
 
+def check_token(token: str) -> None:
+    """A provider's token of a means of payment; never a card number.
+
+    Raises:
+        InvalidInput: ``text.too_long``, ``reference.malformed`` or ``pan.refused``.
+    """
+    if len(token) > MAX_TEXT:
+        raise InvalidInput("text.too_long", field="payment_token", limit=MAX_TEXT)
+    if not token.strip():
+        raise InvalidInput("reference.malformed", field="payment_token")
+    if pan.find(token):
+        raise InvalidInput("pan.refused", field="payment_token")
+
+
 def check_key(key: str) -> None:
     if not _KEY.fullmatch(key):
         raise InvalidInput("key.malformed", field="key")

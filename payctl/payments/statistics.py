@@ -18,8 +18,9 @@ from payctl.db.types import from_micros
 from payctl.errors import InvalidInput
 from payctl.money import PPM
 from payctl.payments import tables as t
+from payctl.payments.details import PaymentFilter
 from payctl.payments.model import PaymentStatus
-from payctl.payments.queries import PaymentFilter, payment_conditions
+from payctl.payments.queries import payment_conditions
 
 #: What ``--by`` takes. ``day`` is a day of the book's zone.
 KEYS = ("status", "gateway", "currency", "organiser", "method", "day", "sale_type")

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from payctl.gateways.base import NextAction
 from payctl.ids import encode
 from payctl.pan import mask_phone
+from payctl.payments.details import PaymentDetail, RefundDetail
 from payctl.payments.model import Operation, PaymentStatus, RefundState, legacy_status
-from payctl.payments.queries import PaymentDetail, RefundDetail
 from payctl.payments.records import Attempt, Capture, Payment, Refund
-from payctl.payments.statistics import Statistic
+
+if TYPE_CHECKING:
+    from payctl.payments.statistics import Statistic
 
 PAYMENT = "payctl.payment/1"
 PAYMENTS = "payctl.payments/1"
