@@ -111,5 +111,6 @@ _PLAIN: dict[str, tuple[int, str, dict[str, str]]] = {
     "409": (409, json.dumps(_error("key in use", "idempotency_key_in_use")), {}),
     "429": (429, json.dumps(_error("slow down", "rate_limit")), {"Retry-After": "2"}),
     "401": (401, json.dumps(_error("Invalid API Key", None)), {}),
+    "html_400": (400, "<html>bad request</html>", {}),
     "html_403": (403, "<html>forbidden</html>", {}),
 }

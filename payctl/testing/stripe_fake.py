@@ -30,7 +30,7 @@ Result = tuple[int, dict[str, Any]]
 FAULTS = frozenset(
     {
         "drop", "drop_after", "reset_after", "hang", "hang_after", "500", "500_after", "503",
-        "409", "429", "401", "html_after", "html_403", "empty_after", "notice",
+        "409", "429", "401", "html_after", "html_400", "html_403", "empty_after", "notice",
     }
 )  # fmt: skip
 

@@ -208,6 +208,13 @@ def test_unknown_and_never_later_than_the_deadline(
     assert took < 2.5
 
 
+def test_a_body_without_end_is_not_kept(http: Http) -> None:
+    with server(endless_body) as url:
+        reply = post(http, url, 20.0)
+        http.close()
+    assert (reply.fault, reply.error, reply.body) == (Outcome.UNKNOWN, "ReadError", b"")
+
+
 def test_a_kept_connection_that_died_is_unknown_and_the_request_is_not_repeated(
     http: Http,
 ) -> None:
