@@ -120,10 +120,7 @@ class GatewayContract:
         assert answer.provider_reference
         assert harness.taken(request.currency) == 2500
         for key in harness.gateway.capabilities.query_by:
-            value = {
-                "our_reference": request.our_reference,
-                "provider_reference": answer.provider_reference,
-            }[key]
+            value = {"our_reference": request.our_reference}.get(key, answer.provider_reference)
             found = self.query(harness, **{key: value})
             assert (found.outcome, found.provider_reference, found.our_reference) == (
                 "succeeded", answer.provider_reference, request.our_reference,
@@ -275,11 +272,7 @@ class GatewayContract:
         if can.refunds == "none":
             return
         refund = self.refund(harness, self.paid(harness), 2500, "q")
-        reference = harness.base.Reference(
-            provider_reference=refund.provider_reference,
-            our_reference="rfd_q",
-            created_at=harness.now(),
-        )
+        reference = harness.base.Reference("rfd_q", refund.provider_reference)
         found = harness.gateway.query_refund(reference)
         if can.query_refunds:
             assert (found.outcome, found.amount_minor) == ("succeeded", 2500)
