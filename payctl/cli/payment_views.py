@@ -179,7 +179,7 @@ def emit_result(result: PaymentResult) -> None:
     if result.replayed:
         note(say("replayed", run.lang))
     story = run.app.lookup.situation(result.payment.id)
-    if result.payment.status is PaymentStatus.SUCCEEDED and story.next:
+    if result.payment.status is PaymentStatus.SUCCEEDED and result.journals and story.next:
         tell(story, steps=story.next[:-1])
         undo(story.next[-1])
     else:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl import ids
+from payctl import ids, pan
 from payctl.cases.model import Case
 from payctl.cases.tables import case_record
 from payctl.db.actor import Actor
@@ -291,4 +291,4 @@ def _exists(tx: sa.Connection, column: sa.Column[UUID], value: UUID) -> bool:
 
 def _shown(reference: str, personal: str) -> str:
     """The reference as an error may repeat it."""
-    return "***" if personal else reference[:60]
+    return "***" if personal else pan.mask_phones(pan.scrub(reference))[:60]
