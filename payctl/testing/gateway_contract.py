@@ -67,8 +67,6 @@ class Harness(Protocol):
 class GatewayContract:
     """Subclass it, give it a ``harness`` fixture, and run pytest."""
 
-    # --- helpers --------------------------------------------------------------------------------
-
     def request(self, harness: Harness, scenario: str = "success", **changes: Any) -> Any:
         """A payment request of 25.00 EUR (or what the gateway takes) in *scenario*."""
         can = harness.gateway.capabilities
