@@ -270,7 +270,8 @@ class App:
         from payctl.payments.refunds import Refunds
 
         return Refunds(
-            self.db, self.book, self.approvals, self.outbox, self.breakers, self.dispatch,
+            self.db, self.book, self.approvals, self.outbox, self.breakers,
+            self.gateway_settings, self.dispatch,
             self.outcomes,
         )  # fmt: skip
 
@@ -307,7 +308,7 @@ class App:
     def lookup(self) -> Lookup:
         from payctl.insight.lookup import Lookup
 
-        return Lookup(self.db, self.config.gateways)
+        return Lookup(self.db)
 
     @cached_property
     def today(self) -> Today:
