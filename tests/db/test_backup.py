@@ -103,7 +103,7 @@ def test_a_backup_is_private_and_never_overwritten(book: Database, tmp_path: Pat
     assert sorted(path.name for path in tmp_path.glob("b1*")) == ["b1", "b1.manifest.json"]
 
 
-def test_a_backup_under_load_is_consistent(book: Database, tmp_path: Path) -> None:
+def test_a_backup_under_load_is_consistent(book: Database, other: Database, tmp_path: Path) -> None:
     """While others write, key and audit record of an act are copied together or not at all."""
     stop = threading.Event()
 
@@ -124,6 +124,8 @@ def test_a_backup_under_load_is_consistent(book: Database, tmp_path: Path) -> No
     finally:
         stop.set()
         writer.join()
+    # What was counted is what was copied: a restore compares both.
+    backup.restore(other, file)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
