@@ -20,8 +20,9 @@ from payctl.gateways.base import Answer
 from payctl.ids import encode
 from payctl.money import check_amount_minor, format_money
 from payctl.payments import store
-from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.dispatch import Dispatch, once_sent
 from payctl.payments.model import DEADLINE_S, AttemptState, Operation, PaymentStatus
+from payctl.payments.provider_requests import Target
 from payctl.payments.records import Attempt, Payment
 from payctl.payments.requests import check_key, check_reason, check_token
 from payctl.payments.results import PaymentResult, view
@@ -96,7 +97,8 @@ class Captures:
         if begun is None:
             return view(self._db, payment_id, replayed=True)
         applied, _answer = self._dispatch.send(begun[0], begun[1], actor=actor)
-        return view(self._db, payment_id, journals=applied.journals)
+        with once_sent(payment_id):
+            return view(self._db, payment_id, journals=applied.journals)
 
     def _begin_capture(
         self,

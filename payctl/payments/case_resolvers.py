@@ -62,8 +62,7 @@ class CaseResolvers:
     def _decide(
         self, tx: sa.Connection, actor: Actor, case: Case, resolution: str, evidence: str
     ) -> None:
-        """What became of an attempt nobody answers for: the operator has seen it at the provider.
-        """
+        """What became of an attempt nobody answers for, as seen at the provider."""
         attempt = store.attempt(tx, decode(str(case.detail["attempt"]), "attempt"))
         if not attempt.state.live:
             return

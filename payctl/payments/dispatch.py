@@ -7,9 +7,8 @@ times within one deadline.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from random import Random
 from uuid import UUID
@@ -18,16 +17,11 @@ import sqlalchemy as sa
 
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
-from payctl.db.types import canonical
-from payctl.errors import Conflict, NotConfigured
+from payctl.errors import Conflict, NotConfigured, OutcomeOpen, Unavailable
 from payctl.gateways.base import (
     Answer,
-    CaptureRequest,
     Gateway,
     Outcome,
-    PaymentRequest,
-    Reference,
-    RefundRequest,
 )
 from payctl.ids import encode
 from payctl.payments import store
@@ -41,7 +35,15 @@ from payctl.payments.model import (
     Operation,
 )
 from payctl.payments.outcomes import Applied, FailOver, Outcomes
-from payctl.payments.records import Attempt, Capture, Payment, Refund
+from payctl.payments.provider_requests import (
+    Target,
+    capture_request,
+    collected_reference,
+    payment_request,
+    refund_request,
+    request_hash,
+)
+from payctl.payments.records import Attempt, Payment
 from payctl.payments.retry import TRIES, Retries, backoff
 
 #: The word for each operation's request in the record of calls.
@@ -51,17 +53,6 @@ CALLS = {
     Operation.VOID: "cancel",
     Operation.REFUND: "refund",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What an attempt is about: the payment, and the capture or refund where it is one."""
-
-    payment: Payment
-    capture: Capture | None = None
-    refund: Refund | None = None
-    #: the attempt that took the money which is captured, voided or given back
-    collected: Attempt | None = None
 
 
 class Dispatch:
@@ -150,7 +141,7 @@ class Dispatch:
             "created_at": now,
             "updated_at": now,
         }
-        values["request_hash"] = _hash_of(values)
+        values["request_hash"] = request_hash(values)
         try:
             with tx.begin_nested():
                 return store.insert_attempt(tx, values)
@@ -171,17 +162,23 @@ class Dispatch:
         fail_over: FailOver | None = None,
         probe: str = "",
     ) -> tuple[Applied, Answer]:
-        """Call the provider for an attempt prepared just before, and apply its answer (T3)."""
+        """Call the provider for an attempt prepared just before, and apply its answer (T3).
+
+        Raises:
+            Conflict: ``attempt.lease_lost``; nothing was sent.
+            OutcomeOpen: ``database.lost_after_send``; the janitor finds out what happened.
+        """
         held = self._still_ours(attempt)
         if held is None:
             raise Conflict("attempt.lease_lost", id=encode("attempt", attempt.id))
         answer = self._call(held, target)
-        applied = self._db.run(
-            lambda tx: self._outcomes.apply(
-                tx, held.id, answer, source=source, call=CALLS[held.operation], actor=actor,
-                fail_over=fail_over, probe=probe,
-            )
-        )  # fmt: skip
+        with once_sent(target.payment.id):
+            applied = self._db.run(
+                lambda tx: self._outcomes.apply(
+                    tx, held.id, answer, source=source, call=CALLS[held.operation], actor=actor,
+                    fail_over=fail_over, probe=probe,
+                )
+            )  # fmt: skip
         return applied, answer
 
     def apply(self, attempt: Attempt, answer: Answer, call: str, actor: Actor) -> Applied:
@@ -263,14 +260,12 @@ class Dispatch:
                 payment_request(attempt, target, left)
             ),
             Operation.CAPTURE: lambda: gateway.capture_payment(
-                _capture_request(attempt, target, left)
+                capture_request(attempt, target, left)
             ),
             Operation.VOID: lambda: gateway.cancel_payment(
-                _collected(target, left), attempt.idempotency_key
+                collected_reference(target, left), attempt.idempotency_key
             ),
-            Operation.REFUND: lambda: gateway.refund_payment(
-                _refund_request(attempt, target, left)
-            ),
+            Operation.REFUND: lambda: gateway.refund_payment(refund_request(attempt, target, left)),
         }[attempt.operation]
         return call()
 
@@ -297,86 +292,17 @@ class Dispatch:
         return encode("attempt", fresh)
 
 
-def payment_request(attempt: Attempt, target: Target, deadline_s: float) -> PaymentRequest:
-    payment = target.payment
-    return PaymentRequest(
-        our_reference=attempt.our_reference,
-        idempotency_key=attempt.idempotency_key,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
-        method=payment.method,
-        description=payment.description,
-        email=payment.email,
-        phone=payment.phone,
-        country=payment.country,
-        return_url=payment.return_url,
-        cancel_url=payment.cancel_url,
-        manual_capture=payment.manual_capture,
-        payment_token=payment.payment_token,
-        metadata={"payment": encode("payment", payment.id), **payment.metadata},
-        deadline_s=deadline_s,
-    )
+@contextmanager
+def once_sent(payment_id: UUID) -> Iterator[None]:
+    """Around everything after a call: a database that is lost then must not be reported as "nothing
+    was sent".
 
-
-def _capture_request(attempt: Attempt, target: Target, deadline_s: float) -> CaptureRequest:
-    part = target.capture
-    return CaptureRequest(
-        payment=_collected(target, deadline_s),
-        our_reference=attempt.our_reference,
-        idempotency_key=attempt.idempotency_key,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
-        final=part.final if part is not None else True,
-        deadline_s=deadline_s,
-    )
-
-
-def _refund_request(attempt: Attempt, target: Target, deadline_s: float) -> RefundRequest:
-    return RefundRequest(
-        payment=_collected(target, deadline_s),
-        our_reference=attempt.our_reference,
-        idempotency_key=attempt.idempotency_key,
-        amount_minor=attempt.amount_minor,
-        currency=attempt.currency,
-        reason=target.refund.reason if target.refund is not None else "",
-        deadline_s=deadline_s,
-    )
-
-
-def _collected(target: Target, deadline_s: float) -> Reference:
-    collected = target.collected
-    if collected is None:
-        raise Conflict("payment.nothing_collected", id=encode("payment", target.payment.id))
-    return Reference(
-        our_reference=collected.our_reference,
-        provider_reference=collected.provider_reference,
-        amount_minor=collected.amount_minor,
-        currency=collected.currency,
-        created_at=collected.created_at,
-        deadline_s=deadline_s,
-    )
-
-
-def _hash_of(values: Mapping[str, object]) -> bytes:
-    """SHA-256 of what will be asked: proves later that a repeated key carried the same request."""
-    asked = {
-        name: str(values[name])
-        for name in ("operation", "subject_id", "gateway_account", "our_reference",
-                     "idempotency_key", "amount_minor", "currency")
-    }  # fmt: skip
-    return hashlib.sha256(canonical(asked).encode()).digest()
-
-
-def describe(request: PaymentRequest) -> dict[str, object]:
-    """A provider request as a dry run shows it: without keys and personal data."""
-    fields = asdict(request)
-    for name in (
-        "idempotency_key",
-        "our_reference",
-        "email",
-        "phone",
-        "payment_token",
-        "deadline_s",
-    ):
-        fields.pop(name)
-    return {name: value for name, value in fields.items() if value not in (None, "", {}, ())}
+    Raises:
+        OutcomeOpen: ``database.lost_after_send``.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        raise OutcomeOpen(
+            "database.lost_after_send", id=encode("payment", payment_id), cause=error.code
+        ) from error

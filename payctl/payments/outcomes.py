@@ -373,7 +373,8 @@ class Outcomes:
             },
         )
         op_class = "read" if call in ("query", "query_refund") else CLASS_OF[attempt.operation]
-        self._breakers.record(tx, attempt.gateway_account, op_class, answer, probe=probe)
+        account, sale = attempt.gateway_account, call == "create"
+        self._breakers.record(tx, account, op_class, answer, probe=probe, sale=sale)
 
 
 def _applied(work: Work, *, changed: bool = True) -> Applied:

@@ -28,9 +28,11 @@ from payctl.money import check_amount_minor, format_money
 from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments.breaker import Breakers
-from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.dispatch import Dispatch, once_sent
+from payctl.payments.gateway_settings import GatewaySettings
 from payctl.payments.model import Operation, RefundState
 from payctl.payments.outcomes import Outcomes
+from payctl.payments.provider_requests import Target
 from payctl.payments.records import Attempt, Payment, Refund
 from payctl.payments.refund_outcomes import announce
 from payctl.payments.requests import check_key, check_reason
@@ -55,10 +57,12 @@ class Refunds:
         approvals: Approvals,
         outbox: Outbox,
         breakers: Breakers,
+        settings: GatewaySettings,
         dispatch: Dispatch,
         outcomes: Outcomes,
     ) -> None:
         self._db = db
+        self._settings = settings
         self._reservations = Reservations(db, book)
         self._approvals = approvals
         self._outbox = outbox
@@ -318,8 +322,10 @@ class Refunds:
             payment, refund = self._locked(tx, refund_id)
             if not self._ready(tx, refund):
                 return None
-            verdict = self._breakers.decide(tx, refund.gateway_account, "refund")
-            if not verdict.allow:
+            account = refund.gateway_account
+            verdict = self._breakers.decide(tx, account, "refund")
+            if not verdict.allow or not self._settings.accepts(tx, account, "refund"):
+                self._breakers.release(tx, account, "refund", verdict.probe)
                 self._queue(tx, refund)
                 return None
             attempt = self._begin(tx, actor, payment, refund, journals)
@@ -331,8 +337,10 @@ class Refunds:
             attempt, target, probe = begun
             applied, _answer = self._dispatch.send(attempt, target, actor=actor, probe=probe)
             journals.extend(applied.journals)
-        with self._db.read() as tx:
-            seen = self._view(tx, refund_id, replayed=replayed)
+            with once_sent(target.payment.id), self._db.read() as tx:
+                seen = self._view(tx, refund_id, replayed=replayed)
+        else:
+            seen = self.get(refund_id)
         return RefundResult(
             seen.refund, seen.attempts, replayed, seen.approval_id, None, tuple(journals)
         )

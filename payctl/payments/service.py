@@ -25,7 +25,7 @@ from payctl.parties.service import Parties
 from payctl.payments import store
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
-from payctl.payments.dispatch import Dispatch, Target, describe, payment_request
+from payctl.payments.dispatch import Dispatch, once_sent
 from payctl.payments.model import (
     DEADLINE_S,
     LEASE,
@@ -35,6 +35,7 @@ from payctl.payments.model import (
     may_supersede,
 )
 from payctl.payments.outcomes import Applied, Outcomes
+from payctl.payments.provider_requests import Target, describe, payment_request
 from payctl.payments.records import Attempt, Payment
 from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult, view
@@ -121,8 +122,10 @@ class Payments:
             action, payment, attempt = answer.next_action, applied.payment, applied.next_attempt
             probe = probes[-1] if probes else ""
             if attempt is None:
-                attempt, payment, probe = self._leave_behind(actor, applied)
-        return view(self._db, payment.id, journals=tuple(journals), action=action)
+                with once_sent(payment.id):
+                    attempt, payment, probe = self._leave_behind(actor, applied)
+        with once_sent(payment.id):
+            return view(self._db, payment.id, journals=tuple(journals), action=action)
 
     def rehearse(self, actor: Actor, wanted: PaymentInput) -> Rehearsal:
         """The real code of :meth:`process` in a transaction that is rolled back, with the

@@ -87,8 +87,7 @@ def lines(tx: sa.Connection, payment_id: UUID) -> list[Mapping[str, Any]]:
 
 
 def due_payments(tx: sa.Connection, now: datetime, limit: int) -> list[UUID]:
-    """Payments whose time has come and that have no live attempt: a process died between two steps.
-    """
+    """Payments that are due and have no live attempt: a process died between two steps."""
     live = sa.select(t.attempt.c.id).where(
         t.attempt.c.payment_id == t.payment.c.id, t.attempt.c.state.in_(_LIVE)
     )

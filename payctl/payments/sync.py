@@ -29,9 +29,10 @@ from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
-from payctl.payments.dispatch import Dispatch, Target
+from payctl.payments.dispatch import Dispatch
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
+    CANNOT_BE_ASKED,
     LEASE,
     AttemptState,
     Operation,
@@ -39,6 +40,7 @@ from payctl.payments.model import (
     RefundState,
 )
 from payctl.payments.outcomes import Applied, Outcomes
+from payctl.payments.provider_requests import Target
 from payctl.payments.records import Attempt
 from payctl.payments.refunds import Refunds
 
@@ -208,7 +210,9 @@ class Sync:
         )
         if applied.changed:
             return "applied"
-        return "unreachable" if answer.outcome in _UNANSWERED else "nothing_new"
+        # Where nobody can be asked, waiting for an answer would never end; a case is open.
+        mute = answer.code == CANNOT_BE_ASKED
+        return "unreachable" if answer.outcome in _UNANSWERED and not mute else "nothing_new"
 
     def _target(self, attempt: Attempt) -> Target:
         with self._db.read() as tx:

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,12 +24,25 @@ from tests.gateways.stripe_calls import by_ours, known, refund, request
 pytestmark = pytest.mark.gateways
 
 
+#: Runs the program as it is, except that it listens on loopback: it has no option for that.
+ON_LOOPBACK = """
+import runpy, socket
+bind = socket.socket.bind
+def loopback(self, address):
+    if self.family == socket.AF_INET6:
+        self.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        address = ("::ffff:127.0.0.1", *address[1:])
+    return bind(self, address)
+socket.socket.bind = loopback
+runpy.run_module("localstripe", run_name="__main__")
+"""
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StripeGateway]:
     port = free_port()
-    program = Path(sys.executable).with_name("localstripe")
     process = subprocess.Popen(
-        [str(program), "--port", str(port), "--from-scratch"],
+        [sys.executable, "-c", ON_LOOPBACK, "--port", str(port), "--from-scratch"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=tmp_path_factory.mktemp("localstripe"),

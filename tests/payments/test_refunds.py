@@ -230,6 +230,16 @@ def test_a_refund_waits_while_its_gateway_is_down_and_is_sent_later(kit: Kit) ->
     kit.check()
 
 
+def test_a_refund_waits_while_its_gateway_is_switched_off(kit: Kit) -> None:
+    paid = kit.pay()
+    kit.app.gateway_settings.set_state(OPERATOR, "cards", "disabled", reason="contract ended")
+    queued = refund(kit, paid)
+    assert queued.refund.state is RefundState.APPROVED and not queued.attempts
+    kit.app.gateway_settings.set_state(OPERATOR, "cards", "draining", reason="finish what is open")
+    kit.wait(minutes=2)
+    assert state_of(kit, queued) is RefundState.SUCCEEDED
+
+
 def test_a_reason_is_mandatory_and_holds_no_card(kit: Kit) -> None:
     paid = kit.pay()
     for reason in ("", "  ", "card 4242424242424242"):
