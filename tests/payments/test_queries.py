@@ -134,8 +134,8 @@ def test_a_provider_reference_leads_to_its_payment(kit: Kit) -> None:
 @pytest.mark.parametrize("by", KEYS)
 def test_statistics_agree_with_counting_by_hand(kit: Kit, by: str) -> None:
     mixed(kit)
-    kit.app.refunds.create(OPERATOR, Queries(kit.app.db).payments(
-        PaymentFilter(order="o-a")).items[0].payment.id, key="r", reason="x", amount_minor=2500)  # fmt: skip
+    paid = Queries(kit.app.db).payments(PaymentFilter(order="o-a")).items[0].payment
+    kit.app.refunds.create(OPERATOR, paid.id, key="r", reason="x", amount_minor=2500)
     zone = ZoneInfo("Africa/Abidjan")
     lines = Statistics(kit.app.db, zone).by(by, PaymentFilter())
     every = [each.payment for each in Queries(kit.app.db).payments(PaymentFilter()).items]
