@@ -88,7 +88,11 @@ class App:
         from payctl.db.migrate import ensure_ready
 
         app = cls(config, db, probe)
-        ensure_ready(app.db)
+        try:
+            ensure_ready(app.db)
+        except BaseException:
+            app.close()
+            raise
         return app
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,12 +116,14 @@ def verify(
     whose database is empty.
     """
     run = session()
-    other = None
-    if scratch:
+    upkeep = run.unchecked_app.upkeep
+    if scratch is None:
+        found = upkeep.verify(file)
+    else:
         path = Path(run.flags.config) if run.flags.config else None
         settings = load(environ=run.environ, profile=scratch, path=path)
-        other = App(settings).db
-    found = run.unchecked_app.upkeep.verify(file, other)
+        with closing(App(settings)) as other:
+            found = upkeep.verify(file, other.db)
     shown = {**_manifest(file, found.manifest), "contents_verified": found.contents}
     view = (*BACKUP, Column("contents_verified", "state"))
     emit(shown, "payctl.backup/1", view, id_key="file")

@@ -45,8 +45,10 @@ def run(
     try:
         return _logged(session, lambda: _answered(session, argv))
     finally:
-        if app is None and "app" in session.__dict__:
-            session.app.close()
+        if app is None:
+            for built in ("app", "unchecked_app"):
+                if built in session.__dict__:
+                    session.__dict__[built].close()
         use(None)
 
 
