@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,8 +30,10 @@ from payctl.cli.framework import (
     session,
 )
 from payctl.cli.messages import say
-from payctl.db.approvals import Approval
-from payctl.db.thresholds import ANY_CURRENCY, Threshold
+
+if TYPE_CHECKING:
+    from payctl.db.approvals import Approval
+    from payctl.db.thresholds import Threshold
 
 app = noun("approvals")
 thresholds = group(app, "thresholds", "from which amount on a second person is needed")
@@ -260,6 +262,8 @@ def _subject(kind: str, value: Any) -> str | None:
 
 
 def _threshold(rule: Threshold) -> dict[str, Any]:
+    from payctl.db.thresholds import ANY_CURRENCY
+
     always = rule.currency == ANY_CURRENCY and rule.limit_minor == 0
     return {
         "kind": rule.kind,

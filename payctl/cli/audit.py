@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,8 +24,10 @@ from payctl.cli.framework import (
     noun,
     session,
 )
-from payctl.db.audit_trail import AuditRecord, Damage, Head
 from payctl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from payctl.db.audit_trail import AuditRecord, Damage, Head
 
 app = noun("audit")
 COLUMNS = (
@@ -166,6 +168,8 @@ def export() -> None:
     Keep the file elsewhere: "payctl audit verify --against FILE" then shows whether the trail was
     cut or rewritten since.
     """
+    from payctl.db.audit_trail import Head
+
     run = session()
     for item in run.app.audit.export(run.actor):
         content = {"head": _head(item)} if isinstance(item, Head) else _json(item)
@@ -174,6 +178,8 @@ def export() -> None:
 
 def _anchors(file: Path) -> list[Head]:
     heads: list[Head] = []
+    from payctl.db.audit_trail import Head
+
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from payctl import ids
-from payctl.cases.model import Case, CaseEvent
 from payctl.cli.framework import (
     AfterOption,
     Column,
@@ -23,6 +22,9 @@ from payctl.cli.framework import (
     session,
     undo,
 )
+
+if TYPE_CHECKING:
+    from payctl.cases.model import Case, CaseEvent
 
 app = noun("cases")
 COLUMNS = (

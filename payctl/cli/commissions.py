@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,10 +28,12 @@ from payctl.cli.framework import (
     required_amount,
     session,
 )
-from payctl.commissions.model import Rate, Scope, Split
-from payctl.commissions.service import RoleRow, Simulation
 from payctl.errors import InvalidInput
 from payctl.money import format_rate, parse_amount
+
+if TYPE_CHECKING:
+    from payctl.commissions.model import Rate, Scope, Split
+    from payctl.commissions.service import RoleRow, Simulation
 
 app = noun("commissions")
 rates = group(app, "rates", "what the platform takes, by sale type, organiser, country, currency")
@@ -193,6 +195,8 @@ def set_rate(
     ] = False,
 ) -> None:
     """Set the rate of a scope from a moment on; earlier sales keep theirs."""
+    from payctl.commissions.model import Scope
+
     run = session()
     if (percent is None) != withdraw:
         raise InvalidInput("commission.bad_rate", field="percent")
@@ -270,6 +274,8 @@ def simulate(
     as_of: AsOfOption = None,
 ) -> None:
     """Show who would get what of a sale; nothing is recorded."""
+    from payctl.commissions.model import Scope
+
     value = required_amount(amount, amount_minor, currency)
     back = amount_of(refund, None, currency, required=False)
     found = session().app.commissions.simulate(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from payctl.app import App
 from payctl.cli.framework import (
     Column,
     ExitCode,
@@ -22,8 +21,10 @@ from payctl.cli.framework import (
 )
 from payctl.cli.messages import say
 from payctl.config import load
-from payctl.db import backup as backups
-from payctl.db import migrate
+
+if TYPE_CHECKING:
+    from payctl.db import backup as backups
+    from payctl.db import migrate
 
 app = noun("db")
 STATUS = (
@@ -49,6 +50,8 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The backup."
          exits={ExitCode.CHECK_FAILED: "the book is not at this program's revision"})  # fmt: skip
 def status() -> None:
     """Show where the book lies and whether it is complete."""
+    from payctl.db import migrate
+
     services = session().unchecked_app
     found = migrate.status(services.db)
     emit(_status(services.db.describe(), found), "payctl.db_status/1", STATUS, id_key="revision")
@@ -65,6 +68,8 @@ def status() -> None:
 )
 def upgrade() -> None:
     """Bring the book to this program's revision, creating it when there is none."""
+    from payctl.db import migrate
+
     run = session()
     services = run.unchecked_app
     before = migrate.status(services.db)
@@ -115,6 +120,8 @@ def verify(
     Of a PostgreSQL dump only hash and table of contents are read unless --scratch names a profile
     whose database is empty.
     """
+    from payctl.app import App
+
     run = session()
     upkeep = run.unchecked_app.upkeep
     if scratch is None:
@@ -152,6 +159,8 @@ def restore(
     ] = None,
 ) -> None:
     """Fill an empty book from a backup; a book in use is never overwritten."""
+    from payctl.db import backup as backups
+
     run = session()
     services = run.unchecked_app
     manifest = backups.read_manifest(file)

@@ -7,16 +7,18 @@ import textwrap
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from payctl.app import App
-from payctl.cli.demo_story import CONFIG, Story, open_app
 from payctl.cli.framework import command, progress, session, single, write_text
 from payctl.config_layers import data_dir
 from payctl.errors import CheckFailed, Conflict
 from payctl.ids import encode
+
+if TYPE_CHECKING:
+    from payctl.app import App
+    from payctl.cli.demo_story import Story
 
 app = single("demo")
 MARK = "payctl.toml"
@@ -44,6 +46,8 @@ def demo(
     ] = None,
 ) -> None:
     """Sell a festival's tickets on a scratch book: declines, fail-over, a lost answer, a crash."""
+    from payctl.cli.demo_story import Story, open_app
+
     run = session()
     place = (folder or data_dir(run.environ) / "demo").absolute()
     _fresh(place)
@@ -98,6 +102,8 @@ def _fresh(place: Path) -> None:
     Raises:
         Conflict: ``demo.not_ours``.
     """
+    from payctl.cli.demo_story import CONFIG
+
     if place.exists() and any(place.iterdir()):
         mark = place / MARK
         if not mark.is_file() or not mark.read_text(encoding="utf-8").startswith(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from payctl.cli.framework import Column, ExitCode, command, emit_list, finish, session, single
 from payctl.cli.messages import sentence
-from payctl.insight.doctor import FAIL, Finding
+
+if TYPE_CHECKING:
+    from payctl.insight.doctor import Finding
 
 app = single("doctor")
 COLUMNS = (
@@ -33,7 +35,7 @@ def doctor(
     found = [
         _json(each, run.lang) for each in run.unchecked_app.doctor.findings(network=not offline)
     ]
-    worst = any(item["status"] == FAIL for item in found)
+    worst = any(item["status"] == "fail" for item in found)
     emit_list(found, "payctl.doctor/1", COLUMNS, id_key="check", extra={"ok": not worst})
     if worst:
         finish(ExitCode.CHECK_FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,8 +23,10 @@ from payctl.cli.framework import (
     noun,
     session,
 )
-from payctl.db.job_runs import JobRun
 from payctl.errors import NotConfigured
+
+if TYPE_CHECKING:
+    from payctl.db.job_runs import JobRun
 
 app = noun("jobs")
 COLUMNS = (

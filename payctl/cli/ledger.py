@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,7 +34,9 @@ from payctl.cli.ledger_input import EXPORTS, cursor_of, export_lines, leg_of, ne
 from payctl.cli.messages import say
 from payctl.errors import ApprovalRequired, InvalidInput
 from payctl.ledger.accounts import split_full
-from payctl.ledger.reports import AccountBalance, StatementLine
+
+if TYPE_CHECKING:
+    from payctl.ledger.reports import AccountBalance, StatementLine
 
 app = noun("ledger")
 ACCOUNTS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,9 @@ from payctl.cli.framework import (
     undo,
 )
 from payctl.cli.messages import say
-from payctl.db.operators import Operator, require
+
+if TYPE_CHECKING:
+    from payctl.db.operators import Operator
 
 app = noun("operators")
 COLUMNS = (
@@ -47,6 +49,8 @@ RolesOption = Annotated[
 @command(app, "list", examples=["payctl operators list", "payctl operators list --json"])
 def list_operators() -> None:
     """List operators and their roles."""
+    from payctl.db.permissions import require
+
     run = session()
     require(run.actor, "read")
     found = run.app.operators.list()

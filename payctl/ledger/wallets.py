@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from payctl.ledger.accounts import owner_of
-from payctl.ledger.reports import AccountBalance
+
+if TYPE_CHECKING:
+    from payctl.ledger.reports import AccountBalance
 
 PARTS = ("pending", "available", "reserve", "disputed", "outgoing")
 
