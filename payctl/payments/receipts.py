@@ -58,7 +58,10 @@ class Receipts:
         changed.
         """
         before = work.payment.status
-        self._post_capture(work, part.amount_minor, f"capture:{part.id}")
+        # Whoever asked about the payment itself first has counted this capture already.
+        missing = part.captured_before_minor + part.amount_minor - work.payment.captured_minor
+        if missing > 0:
+            self._post_capture(work, missing, f"capture:{part.id}")
         if part.final or work.payment.captured_minor >= work.payment.authorized_minor:
             held = store.live_attempt(work.tx, work.payment.id, Operation.COLLECT)
             if held is not None:

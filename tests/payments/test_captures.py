@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from payctl.errors import Conflict
@@ -60,6 +62,25 @@ def test_a_lost_capture_answer_blocks_the_next_and_is_resolved(kit: Kit) -> None
     assert replay.replayed and replay.payment.captured_minor == 0
     kit.wait(seconds=7)
     assert capture(kit, payment_id, 4000, "c1").payment.captured_minor == 4000
+    assert kit.our_totals() == kit.provider_totals()
+    kit.check()
+
+
+@pytest.mark.parametrize("part", [None, 4_000])
+def test_a_lost_capture_is_counted_once_when_the_payment_is_asked_first(
+    kit: Kit, part: int | None
+) -> None:
+    """A webhook or an operator asks about the payment, whose answer includes the capture."""
+    payment_id = authorize(kit, "tok_capture_lost_answer")
+    open_ = kit.app.captures.capture(OPERATOR, payment_id, key="c1", amount_minor=part)
+    kit.clock.advance(timedelta(minutes=1))
+    kit.app.sync.payment(OPERATOR, payment_id)
+    kit.app.sync.payment(OPERATOR, payment_id)
+    after = kit.show(open_)
+    assert after.payment.status is PaymentStatus.SUCCEEDED
+    assert after.payment.captured_minor == (part or 10_000)
+    assert states(after) == ["succeeded", "succeeded"]
+    assert [each.state for each in after.captures] == ["succeeded"]
     assert kit.our_totals() == kit.provider_totals()
     kit.check()
 
