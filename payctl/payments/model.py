@@ -310,8 +310,8 @@ def _wait(seen: Seen, now: datetime, checks: int, jitter: float, *, mute: bool =
     if state is AttemptState.SENDING:
         state, changed = AttemptState.UNKNOWN, True
     unsure = state in (AttemptState.UNKNOWN, AttemptState.QUARANTINED)
-    told_at = 1 if mute else CHECKS_BEFORE_CASE
-    case = "unknown_outcome" if unsure and checks == told_at else None
+    told_at = 1 if mute and unsure else CHECKS_BEFORE_CASE
+    case = "unknown_outcome" if (unsure or mute) and checks == told_at else None
     due = _due_in(state, now, checks - 1, jitter)
     return Step(state, changed, due, checks, seen.not_found, case)
 

@@ -145,6 +145,11 @@ class Story:
     def accounts(self) -> Mapping[str, Mapping[str, Any]]:
         return {"a": TERMS[self.first], "b": TERMS["dedupes"]}
 
+    @property
+    def sensible(self) -> bool:
+        """Whether this fate can be noticed: who says no amount is believed until reconciliation."""
+        return self.first != "push" or self.fate.name not in _OTHER_AMOUNTS
+
     def __str__(self) -> str:
         return f"{self.verb}:{self.fate.name} {self.first} query={self.query} hooks={self.hook}"
 
@@ -200,6 +205,7 @@ class Story:
 
 
 _NO = {PaymentStatus.FAILED, PaymentStatus.EXPIRED, PaymentStatus.CANCELED}
+_OTHER_AMOUNTS = {"wrong_amount", "too_much", "wrong_currency"}
 _BY_THEMSELVES = {"3ds", "3ds_failed", "abandoned"}
 
 
