@@ -85,7 +85,7 @@ GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
 )
 
 
-TOPIC_NAMES = ("exit-codes", "environment", "configuration", "output", "money", "states")
+TOPIC_NAMES = ("exit-codes", "environment", "configuration", "output", "money", "states", "sandbox")
 
 
 def overview() -> str:
