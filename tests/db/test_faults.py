@@ -236,6 +236,7 @@ def test_a_deadlock_is_run_again(db: Database) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(tries) == (2 if db.is_sqlite else 3)
+    # One of the two was the victim at least once; SQLite's writers never wait crosswise.
+    assert len(tries) == 2 if db.is_sqlite else len(tries) >= 3
     with db.read() as tx:
         assert set(tx.execute(sa.select(idempotency.c.outcome)).scalars()) == {"done"}

@@ -237,3 +237,17 @@ def test_percent_signs_and_semicolons_in_frozen_sql_stay_what_they_are(empty: Da
             tx, ["CREATE TABLE t (x text CHECK (x LIKE '%;%'))", "INSERT INTO t VALUES ('a;b')"]
         )
         assert tx.exec_driver_sql("SELECT x FROM t").scalar() == "a;b"
+
+
+@pytest.mark.unit
+def test_an_installed_payctl_finds_its_migrations_where_the_wheel_puts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tomllib
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wheel = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]
+    installed = tmp_path / wheel["force-include"]["alembic"]
+    installed.mkdir(parents=True)
+    monkeypatch.setattr(migrate, "__file__", str(tmp_path / "payctl" / "db" / "migrate.py"))
+    assert migrate.scripts() == installed
