@@ -158,9 +158,9 @@ class Book:
         known = self.find(tx, posting_key)
         if known is not None:
             return self._same_reversal(tx, known, journal_id, posting_key, reason, amount_minor)
-        if not any(left.values()):
-            raise Conflict("ledger.already_reversed", id=encode("journal", journal_id))
         legs = reversals.left_of(tx, journal_id)
+        if not legs or not any(left.values()):
+            raise Conflict("ledger.already_reversed", id=encode("journal", journal_id))
         if amount_minor is not None:
             legs = reversals.part_of(legs, amount_minor, left, journal_id)
         original = self.get(tx, journal_id)
