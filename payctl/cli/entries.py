@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from payctl import ids
 from payctl.cli.cells import Column
 from payctl.cli.output import emit_list
-from payctl.ledger.model import Draft, Leg, Posted, PostedEntry
+
+if TYPE_CHECKING:
+    from payctl.ledger.model import Draft, Leg, Posted, PostedEntry
 
 _COLUMNS = (
     Column("journal", "text", rank=3),
@@ -21,6 +23,8 @@ _COLUMNS = (
 
 def entries_json(journals: Iterable[Posted | Draft]) -> list[dict[str, Any]]:
     """One mapping per entry: side ``Dr`` or ``Cr``, account, positive amount in minor units."""
+    from payctl.ledger.model import Posted
+
     lines: list[dict[str, Any]] = []
     for journal in journals:
         legs: Sequence[Leg | PostedEntry] = (

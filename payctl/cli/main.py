@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -136,6 +135,8 @@ def _usage(error: Any, prog: str) -> InvalidInput:
 def _unknown(name: str) -> InvalidInput:
     if name.startswith("-"):
         return InvalidInput("usage", text=f"No such option: {name[:40]}", help="payctl --help")
+    from difflib import get_close_matches
+
     near = get_close_matches(name, NOUNS, 1)
     if near:
         return InvalidInput("usage.unknown_noun_near", field="noun", noun=name[:40], near=near[0])

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from string import Formatter
 from typing import Any
 
@@ -30,8 +30,9 @@ class Message:
 @cache
 def catalogue(lang: str) -> dict[str, dict[str, str]]:
     """All entries of one language, by code."""
-    text = files("payctl.cli").joinpath("catalogue", f"{lang}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+
+    path = Path(__file__).parent / "catalogue" / f"{lang}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 def placeholders(text: str) -> frozenset[str]:
