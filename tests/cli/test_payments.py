@@ -17,6 +17,7 @@ from payctl.errors import InvalidInput
 from payctl.payments.requests import Line
 from tests.cli.runner import Result, run
 from tests.cli.schemas import check
+from tests.cli.test_startup import loaded
 from tests.payments.kit import Kit
 
 pytestmark = pytest.mark.integration
@@ -358,6 +359,14 @@ def test_a_live_profile_shows_itself_and_the_amount_before_it_takes_money(
     assert refused.code == 130
     assert kit.gateways["cards"].payments() == []
     assert run(*line, "--yes", app=kit.app).code == 0
+
+
+def test_a_list_that_is_piped_loads_no_provider_and_no_drawing(tmp_path: Path) -> None:
+    loaded(tmp_path, "payments", "list")  # the first command makes the book
+    for noun in ("payments", "refunds"):
+        modules, code, _ = loaded(tmp_path, noun, "list")
+        assert code == 0
+        assert not modules & {"stripe", "httpx", "reportlab", "alembic", "psycopg", "rich"}
 
 
 # -- reading lines --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -129,6 +130,8 @@ def test_what_waits_stands_there_with_the_command_to_type(kit: Kit) -> None:
     assert [duty.command for duty in mine] == [
         f"payctl approvals show {encode('approval', asked.approval_id)}"
     ]
+    both = replace(OPERATOR, roles=frozenset({"finance", "approver"}))
+    assert not any(duty.kind == "approval" for duty in today.duties(both)), "it was ama who asked"
     table = run("today", "-o", "table", app=kit.app)
     assert max(map(len, table.out.splitlines())) <= 80
     assert all("payctl " in line for line in table.out.splitlines()[1:])
