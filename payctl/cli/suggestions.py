@@ -27,8 +27,8 @@ _STATUSES = {
     "payments": tuple(PAYMENT_STATES),
     "refunds": tuple(REFUND_STATES),
     "cases": ("open", "assigned", "resolved"),
-    "approvals": ("requested", "approved", "rejected", "expired"),
-    "webhooks": ("received", "applied", "waiting", "orphan", "dead"),
+    "approvals": ("pending", "approved", "rejected", "expired", "used"),
+    "webhooks": ("received", "waiting", "applied", "orphan", "dead", "dropped"),
 }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from payctl.cli import reference
 from payctl.cli.nouns import NOUNS, TOPIC_NAMES
 from payctl.cli.topics import PAYMENT_STATES, REFUND_STATES, TOPICS
 from payctl.db.engine import Database
+from payctl.db.metadata import load
 from payctl.db.recent import TABLES, recent_ids
 from payctl.db.tables import job_run
 from payctl.payments.model import PaymentStatus, RefundState
@@ -73,6 +76,21 @@ def test_words_that_may_follow(words: list[str], expected: list[str]) -> None:
 
 def test_nothing_typed_offers_the_nouns() -> None:
     assert complete("") == list(NOUNS)
+
+
+@pytest.mark.parametrize(
+    ("noun", "table"),
+    [("cases", "case_record"), ("approvals", "approval"), ("webhooks", "webhook_event")],
+)
+def test_statuses_offered_are_those_the_database_allows(noun: str, table: str) -> None:
+    rules = [
+        str(each.sqltext)
+        for each in load().tables[table].constraints
+        if isinstance(each, sa.CheckConstraint) and str(each.name).endswith("_state")
+    ]
+    allowed = set(re.findall("'([a-z]+)'", rules[0]))
+    assert len(allowed) > 2
+    assert set(complete(noun, "list", "--status", "")) == allowed
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
