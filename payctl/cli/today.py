@@ -9,8 +9,8 @@ from payctl.cli.messages import say
 
 app = single("today")
 COLUMNS = (
-    Column("kind", rank=0),
-    Column("what", rank=1),
+    Column("kind", rank=1),
+    Column("what", rank=0),
     Column("amount_minor", "money", rank=0),
     Column("gateway", rank=3),
     Column("at", "time", rank=2),
