@@ -186,16 +186,15 @@ class Lookup:
                 self._by_event(tx, found, webhook_event.c.id == value)
 
     def _by_reference(self, tx: sa.Connection, found: _Found, reference: str) -> None:
+        """What an index finds comes first: most references are orders or the provider's own."""
         a = t.attempt.c
-        named = sa.or_(
-            a.our_reference == reference,
-            a.provider_reference == reference,
-            a.idempotency_key == reference,
-        )
-        self._payments_of(tx, found, a.payment_id, named)
+        self._payments_of(tx, found, a.payment_id, a.provider_reference == reference)
         self._payments(tx, found, t.payment.c.order_ref == reference)
         for payment_id in _keyed(tx, SCOPE, [reference]):
             self._payments(tx, found, t.payment.c.id == payment_id)
+        if found.nothing:
+            ours = sa.or_(a.our_reference == reference, a.idempotency_key == reference)
+            self._payments_of(tx, found, a.payment_id, ours)
         if found.nothing:
             c = webhook_event.c
             self._by_event(
