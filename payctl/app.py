@@ -156,10 +156,11 @@ class App:
     def check_ledger(self) -> CheckReport:
         """Every check of the ledger and of the features above it, on one snapshot."""
         from payctl.ledger.check import run
+        from payctl.ledger.invariants import ageing
         from payctl.payments.checks import all_checks
 
         with self.db.read() as tx:
-            return run(tx, all_checks())
+            return run(tx, [ageing(self.db.clock.now()), *all_checks()])
 
     @cached_property
     def holds(self) -> Holds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,6 +47,10 @@ ACCOUNTS = (
     Column("held_minor", "money", rank=3),
     Column("status", "state", rank=4),
 )
+CHART = (
+    Column("code", "id", rank=0), Column("kind", rank=1), Column("pcg", rank=1),
+    Column("syscohada", rank=1), Column("meaning", "long", rank=2),
+)  # fmt: skip
 ENTRIES = (
     Column("posted_at", "time", rank=1),
     Column("kind", rank=2),
@@ -87,7 +92,11 @@ RecordedOption = Annotated[
 @command(
     app,
     "accounts",
-    examples=["payctl ledger accounts", "payctl ledger accounts --prefix gateway: --currency EUR"],
+    examples=[
+        "payctl ledger accounts",
+        "payctl ledger accounts --prefix gateway: --currency EUR",
+        "payctl ledger accounts --chart",
+    ],
 )
 def accounts(
     prefix: Annotated[
@@ -96,10 +105,17 @@ def accounts(
     currency: CurrencyFilter = None,
     as_of: AsOfOption = None,
     recorded: RecordedOption = False,
+    chart: Annotated[
+        bool, typer.Option("--chart", help="The codes there can be, with their national numbers.")
+    ] = False,
 ) -> None:
     """List accounts with their balances, each in its own direction, now or --as-of."""
     run = session()
     with run.app.db.read() as tx:
+        if chart:
+            known = run.app.reports.chart(tx)
+            emit_list(map(asdict, known), "payctl.chart/1", CHART, id_key="code")
+            return
         found = run.app.reports.accounts(
             tx, prefix=prefix, currency=currency, as_of=as_of, by=_by(recorded)
         )
@@ -150,6 +166,12 @@ def entries(
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="KIND", help="Only journals of this kind.")
     ] = None,
+    journal: Annotated[
+        str | None, typer.Option("--journal", metavar="JOURNAL", help="Only this journal's.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Only what this key posted.")
+    ] = None,
     since: SinceOption = None,
     until: UntilOption = None,
     limit: LimitOption = 50,
@@ -166,6 +188,8 @@ def entries(
             currency=currency,
             payment_id=ids.decode(payment, "payment") if payment else None,
             kind=kind,
+            journal_id=ids.decode(journal, "journal") if journal else None,
+            posting_key=key,
             since=since,
             until=until,
             after=cursor_of(after),

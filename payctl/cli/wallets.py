@@ -23,7 +23,7 @@ from payctl.cli.framework import (
 )
 from payctl.cli.ledger_input import cursor_of
 from payctl.errors import NotFound
-from payctl.ledger.wallets import Wallet, wallets_of
+from payctl.ledger.wallets import Wallet, part_of, wallets_of
 
 app = noun("wallets")
 COLUMNS = (
@@ -111,7 +111,7 @@ def transactions(
             {
                 "journal": ids.encode("journal", line.journal_id),
                 "kind": line.kind,
-                "part": line.account.split(":")[-2],
+                "part": part_of(line.account.rpartition(":")[0]),
                 "amount_minor": line.owner_amount_minor,
                 "balance_minor": line.owner_balance_minor,
                 "currency": line.currency,

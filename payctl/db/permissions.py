@@ -39,6 +39,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "float.topup": _OFFICE,
     "ledger.post": _OFFICE,
     "ledger.reverse": _OFFICE,
+    "ledger.months": _RULES | {"job.months"},
     "ledger.seal": _OFFICE | {"admin", "job.seal"},
     "ledger.export": _OFFICE | {"approver", "admin"},
     "ledger.check": _ALL | {"job.check"},

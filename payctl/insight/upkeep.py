@@ -16,7 +16,7 @@ from payctl.db.engine import Database
 from payctl.db.operators import user_name
 from payctl.db.permissions import require
 from payctl.errors import CheckFailed, Conflict
-from payctl.ledger import check
+from payctl.ledger import check, partitions
 
 
 class Upkeep:
@@ -37,6 +37,9 @@ class Upkeep:
         """
         before = migrate.status(self._db)
         after = migrate.upgrade(self._db)
+        # A fresh book has its first months before its first journal, which could not move there.
+        with self._db.transaction() as tx:
+            partitions.ensure(tx, self._db.clock.now())
         if before != after:
             self._record(command, "database.upgraded", {"from": before.revision, "to": after.head})
         return after

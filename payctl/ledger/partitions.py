@@ -10,6 +10,21 @@ from datetime import date, datetime
 
 import sqlalchemy as sa
 
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
+from payctl.db.permissions import require
+
+
+def prepare(db: Database, actor: Actor) -> tuple[str, ...]:
+    """:func:`ensure` in a transaction of its own, for the job.
+
+    Raises:
+        Forbidden: ``operator.not_allowed``.
+    """
+    require(actor, "ledger.months")
+    with db.transaction() as tx:
+        return ensure(tx, db.clock.now())
+
 
 def ensure(tx: sa.Connection, now: datetime, months_ahead: int = 3) -> tuple[str, ...]:
     """Make the partitions of this month and the next *months_ahead*; return those made (yyyymm).

@@ -17,14 +17,16 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl.db.tables import idempotency as keys
 from payctl.errors import NotFound
 from payctl.ids import floor_of
 from payctl.ledger import journals
-from payctl.ledger.accounts import full_code
+from payctl.ledger.accounts import CHART, full_code, line_of
+from payctl.ledger.book import SCOPE
 from payctl.ledger.cover import Cover, cover
 from payctl.ledger.model import Journal
 from payctl.ledger.sums import By, balances_now, sums_until
-from payctl.ledger.tables import account, entry, journal
+from payctl.ledger.tables import account, account_number, entry, journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,17 @@ class Statement:
     opening_minor: int
     closing_minor: int
     lines: tuple[StatementLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartNumber:
+    """A line of the chart, or a code with numbers of its own."""
+
+    code: str
+    kind: str
+    meaning: str
+    pcg: str | None
+    syscohada: str | None
 
 
 class Reports:
@@ -236,6 +249,8 @@ class Reports:
         owner: str | None = None,
         payment_id: UUID | None = None,
         kind: str | None = None,
+        journal_id: UUID | None = None,
+        posting_key: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         after: tuple[UUID, int] | None = None,
@@ -252,9 +267,12 @@ class Reports:
             (account.c.owner, owner),
             (journal.c.payment_id, payment_id),
             (journal.c.kind, kind),
+            (journal.c.id, journal_id),
         )
         conditions = [column == value for column, value in wanted if value is not None]
         conditions += _recorded_between(since, until)
+        if posting_key is not None:
+            conditions.append(journal.c.id == _posted_under(posting_key))
         if after is not None:
             last_id, last_leg = after
             same = sa.and_(entry.c.journal_id == last_id, entry.c.leg < last_leg)
@@ -272,6 +290,27 @@ class Reports:
         if until is not None:
             conditions.append(journal.c.id < floor_of(until))
         return journals.stream(tx, *conditions)
+
+    def chart(self, tx: sa.Connection) -> list[ChartNumber]:
+        """The chart of accounts with its numbers in the French and OHADA plans, and the codes that
+        have a number of their own.
+        """
+        numbers: dict[str, dict[str, str]] = defaultdict(dict)
+        for row in tx.execute(sa.select(account_number)):
+            numbers[row.code][row.plan] = row.number
+        lines = {line.pattern: line for line in CHART}
+        for code in numbers.keys() - lines.keys():
+            lines[code] = line_of(code)
+        return [
+            ChartNumber(
+                code,
+                line.kind,
+                line.meaning,
+                numbers[code].get("pcg") or numbers[line.pattern].get("pcg"),
+                numbers[code].get("syscohada") or numbers[line.pattern].get("syscohada"),
+            )
+            for code, line in sorted(lines.items())
+        ]
 
     def cover(self, tx: sa.Connection) -> list[Cover]:
         """Per currency: is the money we keep for others covered by what we have?"""
@@ -303,6 +342,12 @@ def _line(row: Any, balance_minor: int) -> StatementLine:
         row.reason, full_code(row.code, row.currency), row.currency, row.amount_minor,
         balance_minor,
     )  # fmt: skip
+
+
+def _posted_under(posting_key: str) -> sa.ScalarSelect[Any]:
+    """The journal of a key, found by the key's own index."""
+    query = sa.select(keys.c.subject_id).where(keys.c.scope == SCOPE, keys.c.key == posting_key)
+    return query.scalar_subquery()
 
 
 def _recorded_between(

@@ -11,8 +11,6 @@ from payctl.ledger.accounts import owner_of
 if TYPE_CHECKING:
     from payctl.ledger.reports import AccountBalance
 
-PARTS = ("pending", "available", "reserve", "disputed", "outgoing")
-
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
@@ -39,6 +37,11 @@ class Wallet:
         return sum(parts) + self.disputed_minor + self.outgoing_minor - self.owed_minor
 
 
+def part_of(code: str) -> str:
+    """Which part of its owner's money an account is: a part of the wallet, or ``owed``."""
+    return "owed" if code.startswith("owed:") else code.rpartition(":")[2]
+
+
 def wallets_of(balances: Iterable[AccountBalance]) -> list[Wallet]:
     """The wallets in *balances*, by owner and currency; other accounts are passed over."""
     found: dict[tuple[str, str], dict[str, int]] = {}
@@ -47,7 +50,7 @@ def wallets_of(balances: Iterable[AccountBalance]) -> list[Wallet]:
         if owner is None:
             continue
         amounts = found.setdefault((owner, each.currency), {})
-        part = "owed" if each.code.startswith("owed:") else each.code.rpartition(":")[2]
+        part = part_of(each.code)
         amounts[f"{part}_minor"] = each.own_minor
         if part == "available":
             amounts["held_minor"] = each.held_minor

@@ -41,6 +41,7 @@ def line(kit: Kit) -> Line:
     [
         ("ledger", "accounts"),
         ("ledger", "accounts", "--prefix", "gateway:", "--currency", "EUR"),
+        ("ledger", "accounts", "--chart"),
         ("ledger", "account", "wallet:org-1:pending:EUR"),
         ("ledger", "account", "wallet:org-1:pending:EUR", "--as-of", "2026-11-02"),
         ("ledger", "entries"),
@@ -71,6 +72,38 @@ def test_the_trial_balance_is_what_the_entries_say(line: Line) -> None:
     assert {each["account"]: each["balance_minor"] for each in shown["items"]} == dict(sums)
     assert shown["balanced"] is True
     assert all(each["debit_minor"] == each["credit_minor"] for each in shown["totals"])
+
+
+def test_entries_of_one_journal_and_of_one_key(line: Line, kit: Kit) -> None:
+    listed = [json.loads(text) for text in line("ledger", "export").out.splitlines()]
+    found = next(each for each in listed if each["kind"] == "capture")
+    legs = [(each["leg"], each["account"]) for each in reversed(found["entries"])]
+    for words in (("--journal", found["id"]), ("--key", found["posting_key"])):
+        shown = line("ledger", "entries", *words, "--json").json["items"]
+        assert [(each["leg"], each["account"]) for each in shown] == legs
+        assert {each["journal"] for each in shown} == {found["id"]}
+    assert line("ledger", "entries", "--key", "nothing", "--json").json["items"] == []
+
+
+def test_the_chart_has_the_numbers_finance_keeps(line: Line) -> None:
+    chart = {
+        each["code"]: each for each in line("ledger", "accounts", "--chart", "--json").json["items"]
+    }
+    assert chart["wallet:{o}:{part}"]["pcg"] == "4672"
+    assert chart["gateway:{g}:collect"]["syscohada"] == "552"
+    # A code with one number of its own keeps the other of its line.
+    stripe = chart["gateway:stripe:collect"]
+    assert (stripe["pcg"], stripe["syscohada"]) == ("5115", "515")
+
+
+def test_a_debt_is_named_among_an_owners_transactions(line: Line, kit: Kit) -> None:
+    from payctl.ledger.model import Draft, cr, dr
+
+    with kit.app.db.transaction() as tx:
+        legs = dr("owed:org-1", 5, "EUR"), cr("opening:migration", 5, "EUR")
+        kit.app.book.post(tx, Draft("test", "debt", legs, "awa"))
+    [latest, *_] = line("wallets", "transactions", "org-1", "--json").json["items"]
+    assert (latest["part"], latest["amount_minor"]) == ("owed", -5)
 
 
 def test_pages_put_together_are_the_whole(line: Line) -> None:
