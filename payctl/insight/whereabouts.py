@@ -90,7 +90,7 @@ class Whereabouts:
 
 
 #: Journals by which money goes back to the customer, or comes back from there.
-_PAID_BACK = frozenset({"refund_paid", "refund_returned"})
+_PAID_BACK = frozenset({"refund_paid", "refund_returned", "refunded_twice"})
 #: Accounts that say where money lies rather than whose it is.
 _HOLDERS = frozenset({"gateway", "transit", "bank", "dispute"})
 _UNSURE = frozenset({AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.QUARANTINED})

@@ -89,9 +89,7 @@ def refund_reserved(
     """
     target = accounts.refund_outgoing(refund.gateway_account)
     legs = sale.refund_legs(payment, part, owner_legs, target)
-    return Draft(
-        "refund_reserved", f"refund_reserved:{refund.id}", legs, actor, payment.id, refund.reason
-    )
+    return Draft("refund_reserved", _reservation(refund), legs, actor, payment.id, refund.reason)
 
 
 def refund_reserved_from(source: str, refund: Refund, *, actor: str) -> Draft:
@@ -102,12 +100,33 @@ def refund_reserved_from(source: str, refund: Refund, *, actor: str) -> Draft:
     )
     return Draft(
         "refund_reserved",
-        f"refund_reserved:{refund.id}",
+        _reservation(refund),
         legs,
         actor,
         refund.payment_id,
         refund.reason,
     )
+
+
+def _reservation(refund: Refund) -> str:
+    """Posting key of a refund's reservation. It is reserved a second time only where the provider
+    pays after the first reservation was given back.
+    """
+    again = ":again" if refund.reserve_journal_id is not None else ""
+    return f"refund_reserved:{refund.id}{again}"
+
+
+def refunded_twice(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
+    """The provider has paid a refund whose amount another refund has given back already."""
+    account = refund.gateway_account
+    legs = (
+        dr(accounts.suspense(account), refund.amount_minor, refund.currency),
+        cr(accounts.collect(account), refund.amount_minor, refund.currency),
+    )
+    return Draft(
+        "refunded_twice", f"refund_paid:{attempt.id}", legs, actor, refund.payment_id,
+        meta=_meta(attempt),
+    )  # fmt: skip
 
 
 def refund_paid(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:

@@ -21,6 +21,7 @@ from payctl.notifications.outbox import Outbox
 from payctl.payments import postings, store
 from payctl.payments.model import RECEIVED, AttemptState, Operation, RefundState
 from payctl.payments.records import Attempt, Refund
+from payctl.payments.reservations import Reservations
 from payctl.payments.work import Work
 
 _OPEN_STATES = {
@@ -41,6 +42,7 @@ class RefundOutcomes:
         self._book = book
         self._cases = cases
         self._outbox = outbox
+        self._reservations = Reservations(db, book)
 
     def apply(self, work: Work) -> None:
         """The attempt has moved: move the refund with it."""
@@ -48,6 +50,11 @@ class RefundOutcomes:
         if attempt.state.live:
             self._move(work, refund, _OPEN_STATES[attempt.state])
         elif attempt.state in RECEIVED:
+            if refund.state is RefundState.FAILED:
+                if not self._reserved_again(work, refund):
+                    self._paid_twice(work, refund)
+                    return
+                refund = self._of(work)
             self._fact(work, postings.refund_paid(refund, attempt, actor=work.actor.name))
             if answer.fee is not None and answer.fee.amount_minor > 0:
                 self._fact(work, postings.fee(attempt, answer.fee, actor=work.actor.name))
@@ -106,6 +113,50 @@ class RefundOutcomes:
             currency=refund.currency,
             detail={"payment": encode("payment", work.payment.id), "code": answer.code},
             dedupe_key=f"refund_failed_later:{work.attempt.id}",
+            actor=work.actor,
+        )
+
+    def _reserved_again(self, work: Work, refund: Refund) -> bool:
+        """The provider has paid a refund that had been given up (it was later than it promised):
+        set the amount aside once more, unless it has been given back by another refund meanwhile.
+        """
+        if refund.source == "sale" and refund.amount_minor > work.payment.refundable_minor:
+            return False
+        try:
+            values = self._reservations.make(
+                work.tx, work.actor, work.payment, refund, work.journals
+            )
+        except Conflict:
+            return False
+        work.payment = store.payment(work.tx, work.payment.id)
+        store.update_refund(work.tx, refund, self._db.clock.now(), **values)
+        self._count(work, refund, reserved=1, refunded=0)
+        return True
+
+    def _paid_twice(self, work: Work, refund: Refund) -> None:
+        """More has gone back to the customer than was owed: the provider's fact is recorded, at the
+        expense of nobody yet, and a person gets it back or decides who bears it.
+        """
+        work.journals.append(
+            self._book.post(
+                work.tx, postings.refunded_twice(refund, work.attempt, actor=work.actor.name)
+            )
+        )
+        self._move(work, refund, RefundState.SUCCEEDED, "refunded_twice")
+        self._cases.open(
+            work.tx,
+            kind="refunded_twice",
+            subject_kind="refund",
+            subject_id=refund.id,
+            gateway=refund.gateway_account,
+            amount_minor=refund.amount_minor,
+            currency=refund.currency,
+            detail={
+                "payment": encode("payment", work.payment.id),
+                "attempt": encode("attempt", work.attempt.id),
+                "provider_reference": work.attempt.provider_reference,
+            },
+            dedupe_key=f"refunded_twice:{work.attempt.id}",
             actor=work.actor,
         )
 

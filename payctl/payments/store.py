@@ -125,6 +125,18 @@ def attempts(
     return [attempt_of(dict(row)) for row in rows]
 
 
+def refund_attempts(
+    tx: sa.Connection, since: datetime, states: Iterable[str]
+) -> list[tuple[UUID, str]]:
+    """Attempts to refund made since then that are in one of *states*, with their accounts."""
+    query = sa.select(t.attempt.c.id, t.attempt.c.gateway_account).where(
+        t.attempt.c.operation == Operation.REFUND,
+        t.attempt.c.created_at >= since,
+        t.attempt.c.state.in_([str(state) for state in states]),
+    )
+    return [(row.id, row.gateway_account) for row in tx.execute(query.order_by(t.attempt.c.id))]
+
+
 def live_attempt(tx: sa.Connection, subject_id: UUID, operation: Operation) -> Attempt | None:
     row = _one(
         tx,

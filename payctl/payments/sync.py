@@ -130,7 +130,7 @@ class Sync:
     def since(self, actor: Actor, start: datetime) -> SyncReport:
         """Compare with what the providers list from *start* on: finds what we do not know (a
         database restored from a backup, a reply and all webhooks lost) and books it to suspense
-        with a case.
+        with a case. Refunds that have ended are asked about once more.
         """
         require(actor, "payment.sync")
         report, until = SyncReport(), self._db.clock.now() + timedelta(seconds=1)
@@ -144,7 +144,19 @@ class Sync:
                     report.add("list_cut")
                     break
                 self._listed(actor, account, answer, report)
+        self._refunds_again(actor, start, report)
         return report
+
+    def _refunds_again(self, actor: Actor, start: datetime, report: SyncReport) -> None:
+        """No provider lists refunds, so each is asked about once more: one that succeeded may have
+        failed since, one that was not found may have been paid late, and the webhook may be lost.
+        """
+        ended = (AttemptState.SUCCEEDED, AttemptState.NOT_FOUND)
+        with self._db.read() as tx:
+            found = store.refund_attempts(tx, start, ended)
+        for attempt_id, account in found:
+            if self._dispatch.gateway(account).capabilities.query_refunds:
+                self._one(actor, attempt_id, report, forced=True)
 
     def apply_event(self, actor: Actor, account: str, event: Event) -> str:
         """A webhook is a hint: fetch the object it names and apply what the provider says now.

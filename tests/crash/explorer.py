@@ -7,7 +7,7 @@ with a provider before it is sent and after its answer; a run without a kill lis
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -29,6 +29,7 @@ class Path:
     story: str
     killed_at: tuple[int, ...]
     points: tuple[str, ...]
+    written: tuple[tuple[int, int], ...]
     problems: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -57,7 +58,8 @@ class Findings:
     def __str__(self) -> str:
         spread = ", ".join(f"{n} {point}" for point, n in sorted(self.points.items()))
         return (
-            f"{self.paths} paths, {self.kill_points} kill points ({spread}), {len(self.bad)} bad"
+            f"{self.paths} paths, {sum(self.points.values())} points to be killed at ({spread}), of"
+            f" which {self.kill_points} differ; {len(self.bad)} bad"
         )
 
 
@@ -76,27 +78,39 @@ def play(stage: Stage, make: Make, kill_at: Iterable[int] = ()) -> Path:
                 problems = invariants.settled(world)
         except Circles as circles:
             problems = [f"stuck: {circles}"]
-        return Path(str(story), tuple(sorted(kills)), tuple(world.points), tuple(problems))
+        return Path(
+            str(story), tuple(sorted(kills)), tuple(world.points), tuple(world.written),
+            tuple(problems),
+        )  # fmt: skip
+
+
+def classes(path: Path) -> list[int]:
+    """Kill points that differ: one of each row of points between which nothing was written on
+    either side, because nothing else survives a kill.
+    """
+    found, before = [], None
+    for number, written in enumerate(path.written, 1):
+        if written != before:
+            found.append(number)
+        before = written
+    return found
 
 
 def explore(
-    stage: Stage, makes: Iterable[Make], *, stride: int = 1, first: int = 0
+    stage: Stage, makes: Iterable[Make], *, stride: int = 1, every_point: bool = False
 ) -> Findings:
-    """Play each story without a kill, then once for every kill point that found.
+    """Play each story without a kill, then once for each kill point that this showed.
 
-    With a *stride* of n each story takes every n-th of its kill points, and the next story starts
-    one further, so that n stories in a row of one fate cover all of them.
+    With a *stride* of n each story takes every n-th of its kill points, and the next story begins
+    one further, so that n stories of one fate cover all of them.
     """
     findings = Findings()
-    for number, make in enumerate(makes, first):
+    for number, make in enumerate(makes):
         whole = play(stage, make)
         findings.add(whole)
-        findings.kill_points += len(whole.points)
         findings.points.update(whole.points)
-        for kill in range(1 + number % stride, len(whole.points) + 1, stride):
+        kills = range(1, len(whole.points) + 1) if every_point else classes(whole)
+        findings.kill_points += len(kills)
+        for kill in list(kills)[number % stride :: stride]:
             findings.add(play(stage, make, (kill,)))
     return findings
-
-
-def every(items: Iterable[Make]) -> Iterator[Make]:
-    yield from items

@@ -147,8 +147,8 @@ def _totals(world: World) -> list[str]:
             )  # fmt: skip
             for currency, totals in gateway.totals().items():
                 theirs = totals.captured_minor - totals.refunded_minor - totals.fees_minor
-                if ours.pop(currency, 0) != theirs:
-                    found.append(f"books: {account} has {theirs} {currency}, we {ours[currency]}")
+                if (mine := ours.pop(currency, 0)) != theirs:
+                    found.append(f"books: {account} has {theirs} {currency}, we {mine}")
             found += [f"books: we have {n} {c} at {account}" for c, n in ours.items() if n]
     return found
 
@@ -191,6 +191,8 @@ def work_off(world: World) -> None:
             [attempt] = world.rows(t.attempt, t.attempt.c.id == attempt_id)
             done = _happened(world, attempt)
             world.resolve(case["id"], "succeeded" if done else "failed", "asked by telephone")
+        if case["kind"] == "refunded_twice":
+            world.resolve(case["id"], "handled", "the customer has paid it back")
     for refund in world.rows(t.refund, t.refund.c.state.in_(["proposed", "reversed"])):
         if refund["gateway_account"] not in world.accounts:
             continue
