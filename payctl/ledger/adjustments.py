@@ -91,8 +91,8 @@ class Adjustments:
         require(actor, "ledger.post")
         draft = drafts.checked(_draft(actor.name, legs, reason, key, effective_at))
         with self._db.transaction() as tx:
-            if self._book.find(tx, key) is not None:
-                return Adjustment(self._book.post(tx, draft), None)
+            if self._book.knows(tx, key):
+                return Adjustment(_settled(self._book.post_or_refuse(tx, draft)), None)
             asked = self._asked(tx, draft)
             if asked is not None and asked.state == "pending":
                 return Adjustment(None, asked.id)
@@ -119,8 +119,8 @@ class Adjustments:
             raise Conflict("approval.not_granted", id=encode("approval", approval_id))
         draft = _from_content(request.content, request.requested_by)
         with self._db.transaction() as tx:
-            if self._book.find(tx, draft.posting_key) is not None:
-                return self._book.post(tx, draft)
+            if self._book.knows(tx, draft.posting_key):
+                return _settled(self._book.post_or_refuse(tx, draft))
             posted = self._post(tx, actor, draft, approval_id)
         return _settled(posted)
 

@@ -25,7 +25,7 @@ from payctl.ledger import drafts, journals, reversals, store
 from payctl.ledger.content import content_hash, fingerprint, plain
 from payctl.ledger.expiry import release_expired
 from payctl.ledger.model import Draft, Journal, Leg, Posted, Refusal
-from payctl.ledger.tables import entry, journal, journal_meta
+from payctl.ledger.tables import entry, journal
 from payctl.money import format_money
 
 #: Scope of posting keys among the idempotency keys.
@@ -178,21 +178,6 @@ class Book:
             ),
         )
 
-    def annotate(
-        self, tx: sa.Connection, journal_id: UUID, meta: Mapping[str, Any], actor: Actor
-    ) -> int:
-        """Add a note to a journal; what it said before stays. Return the note's number."""
-        last = sa.select(sa.func.coalesce(sa.func.max(journal_meta.c.rev), 0) + 1)
-        rev = int(tx.scalar(last.where(journal_meta.c.journal_id == journal_id)) or 1)
-        self.get(tx, journal_id)
-        tx.execute(
-            sa.insert(journal_meta).values(
-                journal_id=journal_id, rev=rev, meta=plain(meta), actor=actor.name,
-                at=self._db.clock.now(),
-            )
-        )  # fmt: skip
-        return rev
-
     # -- reading --------------------------------------------------------------------------------
 
     def find(self, tx: sa.Connection, posting_key: str) -> Posted | None:
@@ -201,6 +186,11 @@ class Book:
             sa.select(keys.c.subject_id).where(keys.c.scope == SCOPE, keys.c.key == posting_key)
         )
         return None if found is None else self._posted(tx, found)
+
+    def knows(self, tx: sa.Connection, posting_key: str) -> bool:
+        """Whether something was posted, or refused for good, under *posting_key*."""
+        query = sa.select(keys.c.key).where(keys.c.scope == SCOPE, keys.c.key == posting_key)
+        return tx.scalar(query) is not None
 
     def get(self, tx: sa.Connection, journal_id: UUID) -> Journal:
         """A journal with its entries.

@@ -1,18 +1,21 @@
-"""Journals read back as they were stored."""
+"""Journals read back as they were stored, and the notes added to them later."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl.db.actor import Actor
+from payctl.db.engine import Database
 from payctl.errors import NotFound
 from payctl.ids import encode
+from payctl.ledger.content import plain
 from payctl.ledger.model import Journal, PostedEntry
-from payctl.ledger.tables import account, entry, journal
+from payctl.ledger.tables import account, entry, journal, journal_meta
 
 #: A journal and one of its entries a row, in the order of the entries.
 _ROWS = (
@@ -42,6 +45,25 @@ def get(tx: sa.Connection, journal_id: UUID) -> Journal:
     if not rows:
         raise NotFound("ledger.journal_not_found", id=encode("journal", journal_id))
     return _journal(rows)
+
+
+def annotate(
+    db: Database, tx: sa.Connection, journal_id: UUID, meta: Mapping[str, Any], actor: Actor
+) -> int:
+    """Add a note to a journal; what it said before stays. Return the note's number.
+
+    Raises:
+        NotFound: ``ledger.journal_not_found``.
+    """
+    get(tx, journal_id)
+    last = sa.select(sa.func.coalesce(sa.func.max(journal_meta.c.rev), 0))
+    rev = int(tx.scalar(last.where(journal_meta.c.journal_id == journal_id)) or 0) + 1
+    tx.execute(
+        sa.insert(journal_meta).values(
+            journal_id=journal_id, rev=rev, meta=plain(meta), actor=actor.name, at=db.clock.now()
+        )
+    )
+    return rev
 
 
 def stream(

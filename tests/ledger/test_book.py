@@ -13,7 +13,7 @@ from payctl.clock import ManualClock
 from payctl.db.engine import Database
 from payctl.db.tables import idempotency
 from payctl.errors import Conflict, InvalidInput, NotFound
-from payctl.ledger import store
+from payctl.ledger import journals, store
 from payctl.ledger.book import Book
 from payctl.ledger.content import content_hash
 from payctl.ledger.model import Draft, Leg, Posted, Refusal, cr, dr
@@ -489,7 +489,7 @@ def test_reversing_what_is_not_there(db: Database, book: Book) -> None:
 def test_notes_are_added_never_changed(db: Database, book: Book) -> None:
     sale = post(db, book, kit.draft("k", *SALE))
     with db.transaction() as tx:
-        assert book.annotate(tx, sale.journal_id, {"note": 1}, kit.FINANCE) == 1
-        assert book.annotate(tx, sale.journal_id, {"note": 2}, kit.FINANCE) == 2
+        assert journals.annotate(db, tx, sale.journal_id, {"note": 1}, kit.FINANCE) == 1
+        assert journals.annotate(db, tx, sale.journal_id, {"note": 2}, kit.FINANCE) == 2
         with pytest.raises(NotFound, match="journal_not_found"):
-            book.annotate(tx, db.ids.new(), {}, kit.FINANCE)
+            journals.annotate(db, tx, db.ids.new(), {}, kit.FINANCE)

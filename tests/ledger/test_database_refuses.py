@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from jobs import JobOptions
+from payctl.app import App
+from payctl.clock import ManualClock
 from payctl.db.engine import Database
-from payctl.ledger import partitions
+from payctl.db.operators import job_actor
+from payctl.errors import Forbidden
+from payctl.insight.upkeep import Upkeep
+from payctl.ledger import journals, partitions
 from payctl.ledger.book import Book
 from payctl.ledger.tables import account, balance, entry, hold_event, journal, journal_meta, period
 from tests.ledger import kit
@@ -197,7 +204,7 @@ def _one_row_each(db: Database, posted: UUID) -> None:
 
     book = Book(db)
     with db.transaction() as tx:
-        book.annotate(tx, posted, {"note": "seen"}, kit.FINANCE)
+        journals.annotate(db, tx, posted, {"note": "seen"}, kit.FINANCE)
         Holds(db, book).place(
             tx, account_code="wallet:o:available", currency="EUR", amount_minor=100, key="h",
             reason="test", actor=kit.FINANCE,
@@ -285,6 +292,36 @@ def test_months_are_made_once_and_rows_go_there(
         assert tx.scalar(sa.text("SELECT count(*) FROM journal_202611")) == 1
         assert tx.scalar(sa.text("SELECT count(*) FROM entry_202611")) == 2
     assert kit.problems(db) == []
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_the_job_makes_months(db: Database, months: Callable[[], tuple[str, ...]]) -> None:
+    from jobs.ledger_months import JOB
+
+    app = cast("App", SimpleNamespace(db=db))
+    report = JOB.run(app, job_actor(JOB.name, JOB.role), JobOptions())
+    assert report.counts == {"made": 4}
+    assert months() == ()
+    with pytest.raises(Forbidden):
+        partitions.prepare(db, kit.FINANCE)
+
+
+@pytest.mark.parametrize("engine_name", ["postgresql"])
+def test_an_upgraded_book_has_its_months(db: Database, clock: ManualClock) -> None:
+    fresh = Database(db.url.render_as_string(hide_password=False), book="months", clock=clock)
+    try:
+        Upkeep(fresh).upgrade()
+        with fresh.read() as tx:
+            assert tx.scalar(sa.text("SELECT to_regclass('entry_202702')")) is not None
+    finally:
+        with fresh.engine.begin() as tx:
+            tx.exec_driver_sql("DROP SCHEMA months CASCADE")
+        fresh.dispose()
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_sqlite_has_no_months(db: Database) -> None:
+    assert _in_transaction(db) == ()
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
