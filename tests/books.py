@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -44,3 +46,8 @@ def empty_pg(url: str, book: str = "payctl") -> None:
 
 def without_fsync(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous=OFF")
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder of this test's own."""
+    shutil.rmtree(folder, ignore_errors=True)
