@@ -180,7 +180,7 @@ def _told(world: World) -> list[str]:
     return found
 
 
-# -- the operators' part -----------------------------------------------------------------------------
+# -- the operators' part ---------------------------------------------------------------------------
 
 
 def work_off(world: World) -> None:

@@ -318,7 +318,7 @@ class CancelStory(Story):
             world.app.captures.cancel(OPERATOR, payment["id"], reason="sold out")
 
 
-# -- what stories and checks ask of a world ----------------------------------------------------------
+# -- what stories and checks ask of a world --------------------------------------------------------
 
 
 def gateways(world: World) -> tuple[SandboxGateway, SandboxGateway]:
