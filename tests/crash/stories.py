@@ -185,7 +185,7 @@ class Story:
             self.answered[key] = world.kills
 
     def mend(self, world: World) -> None:
-        """Credentials that were refused keep the gateway shut until an operator has seen to them."""
+        """Refused credentials keep the gateway shut until an operator has seen to them."""
         if self.fate.name == "auth" and world.clock.now() >= world.marks[0]:
             for op_class in ("collect", "refund"):
                 world.app.breaker_desk.reset(
