@@ -174,6 +174,8 @@ class Database:
                 "synchronous=FULL",
                 "foreign_keys=ON",
                 "cache_size=-65536",
+                # INSERT OR REPLACE deletes silently unless triggers may fire on its behalf.
+                "recursive_triggers=ON",
             ):
                 connection.execute(f"PRAGMA {pragma}")
             # The seal of every journal is a foreign key: without it entries could lie about.

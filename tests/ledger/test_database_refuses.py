@@ -225,6 +225,14 @@ def test_replace_is_no_way_round_the_triggers(db: Database, posted: UUID) -> Non
         tx.exec_driver_sql("INSERT OR REPLACE INTO entry SELECT * FROM entry")
 
 
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+@pytest.mark.parametrize("table", ["hold_event", "journal_meta"])
+def test_replace_of_other_append_only_rows(db: Database, posted: UUID, table: str) -> None:
+    _one_row_each(db, posted)
+    with refused(db, "append-only: DELETE") as tx:
+        tx.exec_driver_sql(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
+
+
 def test_overdraft_of_a_guarded_account(db: Database, posted: UUID) -> None:
     with refused(db, "no_overdraft") as tx:
         wallet = sa.select(account.c.id).where(account.c.code == "wallet:o:available")
