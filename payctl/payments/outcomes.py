@@ -103,7 +103,7 @@ class Outcomes:
         now = self._db.clock.now()
         asked = call in ("query", "query_refund", "resend")
         work = Work(tx, payment, attempt, answer, actor)
-        if call != "evidence":
+        if call != "evidence" and answer.code != model.CANNOT_BE_ASKED:
             self._record(tx, attempt, answer, source=source, call=call, probe=probe)
         if asked and self._refunds.came_back(attempt, answer):
             self._refunds.returned(work)
