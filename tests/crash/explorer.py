@@ -73,9 +73,10 @@ def play(stage: Stage, make: Make, kill_at: Iterable[int] = ()) -> Path:
             world.guard(lambda: world.app.sync.since(JANITOR, world.started))
             problems = invariants.seen(world, story)
             if not problems:
-                invariants.work_off(world)
-                world.settle(lambda: None, LONGEST)
-                problems = invariants.settled(world)
+                worked = invariants.work_off(world)
+                if worked:
+                    world.settle(lambda: None, LONGEST)
+                problems = invariants.settled(world, worked=worked)
         except Circles as circles:
             problems = [f"stuck: {circles}"]
         return Path(

@@ -1,7 +1,7 @@
 """What must hold at the end of every path, whatever was killed and however providers behaved.
 
 Each answer is a sentence that begins with what went wrong: ``double``, ``lost``, ``stuck``,
-``unseen``, ``books``, ``told`` or ``refused``.
+``unseen``, ``books``, ``told``, ``where`` or ``refused``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from datetime import UTC
 from typing import Any
 
 from payctl.cases.tables import case_record
-from payctl.db.actor import Actor
 from payctl.ids import decode
+from payctl.insight.dossier import of_payment
+from payctl.insight.whereabouts import Verdict
 from payctl.ledger.check import run as run_checks
 from payctl.ledger.reports import Reports
 from payctl.notifications.tables import notification
@@ -23,7 +24,6 @@ from tests.crash.stories import RefundStory, Story, payments_of
 from tests.crash.world import World
 from tests.payments.kit import OPERATOR
 
-AUDITOR = Actor("abena", frozenset({"viewer", "finance", "admin"}), host="desk")
 _LIVE = [str(state) for state in LIVE_ATTEMPT_STATES]
 
 
@@ -36,16 +36,15 @@ def seen(world: World, story: Story) -> list[str]:
         *_stuck(world),
         *_checks(world),
         *_told(world),
+        *_whereabouts(world),
     ]
 
 
-def settled(world: World) -> list[str]:
+def settled(world: World, *, worked: bool) -> list[str]:
     """Once operators have worked off their cases nothing is open and both sides agree."""
-    return [
-        *_totals(world),
-        *(f"stuck: case {case['kind']} cannot be worked off" for case in open_cases(world)),
-        *_checks(world),
-    ]
+    open_ = (f"stuck: case {case['kind']} cannot be worked off" for case in open_cases(world))
+    again = [*_checks(world), *_told(world), *_whereabouts(world), *open_] if worked else []
+    return [*_totals(world), *again]
 
 
 def open_cases(world: World) -> list[dict[str, Any]]:
@@ -153,6 +152,25 @@ def _totals(world: World) -> list[str]:
     return found
 
 
+def _whereabouts(world: World) -> list[str]:
+    """What ``trace`` ends with names the account that holds the money, or would if it is there."""
+    charged: dict[str, set[str]] = {}
+    attempts = {each["our_reference"]: each["payment_id"] for each in world.rows(t.attempt)}
+    for account, row in taken(world):
+        payment_id = attempts.get(row["our_reference"])
+        charged.setdefault(str(payment_id), set()).add(f"gateway:{account}:collect")
+    found = []
+    with world.app.db.read() as tx:
+        for payment in payments_of(world):
+            where = of_payment(tx, payment["id"], whole=False).whereabouts()
+            missing = charged.get(str(payment["id"]), set()) - where.accounts()
+            if missing:
+                found.append(f"where: {payment['status']} is {where.verdict}, not at {missing}")
+            if where.verdict is Verdict.HELD and str(payment["id"]) not in charged:
+                found.append(f"where: {payment['status']} is held, yet no provider has any")
+    return found
+
+
 def _checks(world: World) -> list[str]:
     """``ledger check`` and the audit chain. Cover is left out: the provider's fee on a receipt that
     earned no commission is rightly not covered.
@@ -183,9 +201,12 @@ def _told(world: World) -> list[str]:
 # -- the operators' part ---------------------------------------------------------------------------
 
 
-def work_off(world: World) -> None:
-    """Operators do what the open cases ask for, with what the provider's own book says."""
-    for case in open_cases(world):
+def work_off(world: World) -> bool:
+    """Operators do what the open cases ask for, with what the provider's own book says; whether
+    there was anything to do.
+    """
+    cases, worked = open_cases(world), False
+    for case in cases:
         if case["kind"] == "unknown_outcome":
             attempt_id = decode(case["detail"]["attempt"], "attempt")
             [attempt] = world.rows(t.attempt, t.attempt.c.id == attempt_id)
@@ -196,10 +217,12 @@ def work_off(world: World) -> None:
     for refund in world.rows(t.refund, t.refund.c.state.in_(["proposed", "reversed"])):
         if refund["gateway_account"] not in world.accounts:
             continue
+        worked = True
         if refund["state"] == "proposed":
             world.app.refunds.send(OPERATOR, refund["id"])
         else:
             world.app.refunds.retry(OPERATOR, refund["id"], reason="came back")
+    return worked or bool(cases)
 
 
 def _happened(world: World, attempt: dict[str, Any]) -> bool:
