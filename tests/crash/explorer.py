@@ -63,10 +63,12 @@ class Findings:
         )
 
 
-def play(stage: Stage, make: Make, kill_at: Iterable[int] = ()) -> Path:
+def play(
+    stage: Stage, make: Make, kill_at: Iterable[int] = (), pause_at: tuple[int, float] = (0, 0.0)
+) -> Path:
     """Play one story to its end and judge it."""
     story, kills = make(), frozenset(kill_at)
-    with stage.world(story.accounts, kills) as world:
+    with stage.world(story.accounts, kills, pause_at) as world:
         story.prepare(world)
         try:
             world.settle(lambda: story.acting(world), LONGEST)
@@ -79,8 +81,9 @@ def play(stage: Stage, make: Make, kill_at: Iterable[int] = ()) -> Path:
                 problems = invariants.settled(world, worked=worked)
         except Circles as circles:
             problems = [f"stuck: {circles}"]
+        name = f"{story}, paused at {pause_at}" if pause_at[0] else str(story)
         return Path(
-            str(story), tuple(sorted(kills)), tuple(world.points), tuple(world.written),
+            name, tuple(sorted(kills)), tuple(world.points), tuple(world.written),
             tuple(problems),
         )  # fmt: skip
 

@@ -89,6 +89,8 @@ class World:
     clock: ManualClock
     config: Config
     kill_at: frozenset[int] = frozenset()
+    #: number of the point at which this process is not scheduled for a while, and for how long
+    pause_at: tuple[int, float] = (0, 0.0)
     points: list[str] = field(default_factory=list)
     #: for each point what had been written by then, on our side and on the providers'
     written: list[tuple[int, int]] = field(default_factory=list)
@@ -253,7 +255,12 @@ class Stage:
     made: int = 0
 
     @contextmanager
-    def world(self, accounts: Accounts, kill_at: frozenset[int] = frozenset()) -> Iterator[World]:
+    def world(
+        self,
+        accounts: Accounts,
+        kill_at: frozenset[int] = frozenset(),
+        pause_at: tuple[int, float] = (0, 0.0),
+    ) -> Iterator[World]:
         self.made += 1
         if self.template is not None:
             path = Path(self.url.removeprefix("sqlite:///"))
@@ -265,7 +272,7 @@ class Stage:
         accounts = {f"{name}{self.made}": terms for name, terms in accounts.items()}
         world = World(
             str(self.made), self.url, folder, accounts, ManualClock(self.start),
-            _config(self.folder), kill_at,
+            _config(self.folder), kill_at, pause_at,
         )  # fmt: skip
         try:
             yield world
