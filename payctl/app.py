@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
+    from payctl.payments.first_answer import FirstAnswers
     from payctl.payments.gateway_settings import GatewaySettings
+    from payctl.payments.intake import Intake
     from payctl.payments.outcomes import Outcomes
     from payctl.payments.queries import Queries
     from payctl.payments.refund_outcomes import RefundOutcomes
@@ -255,14 +257,21 @@ class App:
         from payctl.payments.service import Payments
 
         return Payments(
-            self.db,
-            self.router,
-            self.breakers,
-            self.dispatch,
-            self.outcomes,
+            self.db, self.intake, self.first_answers, self.router, self.dispatch, self.outcomes,
             self.outbox,
-            self.parties,
-        )
+        )  # fmt: skip
+
+    @cached_property
+    def intake(self) -> Intake:
+        from payctl.payments.intake import Intake
+
+        return Intake(self.db, self.router, self.breakers, self.dispatch, self.parties)
+
+    @cached_property
+    def first_answers(self) -> FirstAnswers:
+        from payctl.payments.first_answer import FirstAnswers
+
+        return FirstAnswers(self.db, self.book, self.commissions.known, self.breakers)
 
     @cached_property
     def captures(self) -> Captures:

@@ -1,3 +1,7 @@
+DROP FUNCTION payments_answered
+-- next
+DROP FUNCTION payments_begin
+-- next
 DROP FUNCTION ledger_post
 -- next
 DROP TRIGGER journals_complete ON journal

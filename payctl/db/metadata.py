@@ -35,6 +35,7 @@ TABLE_MODULES = (
     "payctl.cases.tables",
     "payctl.notifications.tables",
     "payctl.payments.tables",
+    "payctl.payments.functions",
     "payctl.payments.gateway_tables",
     "payctl.webhooks.tables",
 )

@@ -21,9 +21,8 @@ from payctl.db.engine import Database
 from payctl.db.tables import idempotency as keys
 from payctl.errors import Conflict, InvalidInput, NotFound
 from payctl.ids import encode
-from payctl.ledger import drafts, journals, posting, reversals, store
+from payctl.ledger import drafts, funds, journals, posting, reversals, store
 from payctl.ledger.content import fingerprint, plain
-from payctl.ledger.funds import Funds
 from payctl.ledger.model import KEY_REUSED, Draft, Journal, Leg, Posted, Refusal
 from payctl.ledger.posting import Decided, Unwritten
 
@@ -144,6 +143,30 @@ class Book:
         except (InvalidInput, NotFound) as error:
             return self._known(tx, [asked]).get(draft.posting_key) or Refusal(error.code, {})
         return verdict
+
+    def facts(self, tx: sa.Connection, wanted: Sequence[Draft]) -> list[Decided] | None:
+        """Providers' facts decided without a lock, for :func:`posting.write` in this transaction;
+        ``None`` when any of them needs :meth:`post_fact`: it opens an account, takes from a guarded
+        one, is dated in a closed month or is unsound.
+        """
+        try:
+            asked = [_Asked(drafts.checked(each), fingerprint(each, with_time=False))
+                     for each in wanted]  # fmt: skip
+        except InvalidInput:
+            return None
+        keys_ = {(leg.account, leg.currency) for each in asked for leg in each.draft.legs}
+        found = self._memory.find(tx, keys_)
+        if len(found) < len(keys_):
+            return None
+        closed_until, now = self._memory.closed_until(tx), self._db.clock.now()
+        decided = [
+            each.draft.reverses_id is None
+            and not funds.takes(each.draft, found)
+            and self._decided(each, found, closed_until, now)
+            for each in asked
+        ]
+        journals = [each for each in decided if isinstance(each, Decided)]
+        return journals if len(journals) == len(decided) else None
 
     def reverse(
         self,
@@ -338,14 +361,14 @@ class Book:
         found = self._memory.find_or_open(tx, wanted)
         reversed_ = [each.draft for each in batch if each.draft.reverses_id is not None]
         refused = {each.posting_key: reversals.refusal(self._db, tx, each) for each in reversed_}
-        funds = Funds(self._db, tx, [each.draft for each in batch], found)
+        free = funds.Funds(self._db, tx, [each.draft for each in batch], found)
         closed_until, now = self._memory.closed_until(tx), self._db.clock.now()
         verdicts: dict[str, Decided | Refusal] = {}
         for each in batch:
             key = each.draft.posting_key
             verdict = refused.get(key) or self._decided(each, found, closed_until, now)
             if isinstance(verdict, Decided):
-                verdict = funds.take(each.draft) or verdict
+                verdict = free.take(each.draft) or verdict
             verdicts[key] = verdict
         return verdicts
 

@@ -4,17 +4,14 @@ them when they are refused."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID
 
 from payctl.db.idempotency import check_length
 from payctl.errors import InvalidInput
 from payctl.ledger import accounts
 from payctl.ledger.content import plain
 from payctl.ledger.model import Draft, Leg, Refusal
-from payctl.ledger.store import Account, AccountKey
 from payctl.money import MAX_AMOUNT_MINOR, exponent, format_money
 
 #: Legs of one journal.
@@ -98,12 +95,3 @@ def suspended(draft: Draft, refusal: Refusal, provider_account: str, gateway: st
         "intended_legs": intended,
     }
     return replace(draft, kind="suspense", legs=tuple(legs), reverses_id=None, meta=meta)
-
-
-def deltas(draft: Draft, found: Mapping[AccountKey, Account]) -> dict[UUID, int]:
-    """Per account id the debit-positive sum of its legs."""
-    sums: dict[UUID, int] = {}
-    for leg in draft.legs:
-        key = found[leg.account, leg.currency].id
-        sums[key] = sums.get(key, 0) + leg.amount_minor
-    return sums

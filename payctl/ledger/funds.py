@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.db.engine import Database
-from payctl.ledger import drafts, store
+from payctl.ledger import store
 from payctl.ledger.expiry import release_expired
 from payctl.ledger.model import Draft, Refusal
 from payctl.ledger.store import Account, AccountKey
@@ -34,8 +34,8 @@ class Funds:
         self._found = found
         self._guarded = {each.id: each for each in found.values() if each.guarded}
         self._moved: dict[UUID, int] = dict.fromkeys(self._guarded, 0)
-        takes = any(min(self._changes(each).values(), default=0) < 0 for each in batch)
-        self._free = self._lock() if takes else None
+        locks = any(takes(each, found) for each in batch)
+        self._free = self._lock() if locks else None
 
     def take(self, draft: Draft) -> Refusal | None:
         """Count *draft* in, or say why it cannot be borne and leave it out.
@@ -55,12 +55,7 @@ class Funds:
         return None
 
     def _changes(self, draft: Draft) -> dict[UUID, int]:
-        """What a draft adds to each guarded account, in the account's own direction."""
-        return {
-            id_: self._guarded[id_].side * delta
-            for id_, delta in drafts.deltas(draft, self._found).items()
-            if id_ in self._guarded
-        }
+        return _changes(draft, self._found)
 
     def _lock(self) -> dict[UUID, int]:
         locked = store.lock_guarded(self._tx, self._guarded)
@@ -89,3 +84,19 @@ class Funds:
                 "currency": first.currency,
             },
         )
+
+
+def takes(draft: Draft, found: Mapping[AccountKey, Account]) -> bool:
+    """Whether *draft* takes from any guarded account, and so may have to be refused."""
+    return min(_changes(draft, found).values(), default=0) < 0
+
+
+def _changes(draft: Draft, found: Mapping[AccountKey, Account]) -> dict[UUID, int]:
+    """What a draft adds to each guarded account, in the account's own direction."""
+    changes: dict[UUID, int] = {}
+    for leg in draft.legs:
+        account = found[leg.account, leg.currency]
+        if account.guarded:
+            added = account.side * leg.amount_minor
+            changes[account.id] = changes.get(account.id, 0) + added
+    return changes

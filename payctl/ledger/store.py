@@ -134,6 +134,16 @@ class Memory:
         Raises:
             InvalidInput: ``ledger.unknown_account``, ``currency.unknown``.
         """
+        wanted = set(keys)
+        found = self.find(tx, wanted)
+        missing = sorted(wanted - found.keys())
+        if missing:
+            _open(self._db, tx, missing)
+            found |= self.find(tx, missing)
+        return found
+
+    def find(self, tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
+        """Those of the accounts *keys* that exist."""
         found, unknown = {}, []
         for key in keys:
             account = self._accounts.get(key)
@@ -143,10 +153,6 @@ class Memory:
                 found[key] = account
         if unknown:
             read = find(tx, unknown)
-            missing = sorted(set(unknown) - read.keys())
-            if missing:
-                _open(self._db, tx, missing)
-                read |= find(tx, missing)
             opened = _opened(tx)
             self._accounts |= {key: each for key, each in read.items() if each.id not in opened}
             found |= read

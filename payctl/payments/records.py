@@ -186,3 +186,8 @@ def capture_of(row: Mapping[str, Any]) -> Capture:
 
 def refund_of(row: Mapping[str, Any]) -> Refund:
     return Refund(**{**row, "state": RefundState(row["state"])})
+
+
+def row_of(what: Payment | Attempt) -> dict[str, Any]:
+    """A record as the row of its table: the fields are the columns."""
+    return {name: getattr(what, name) for name in what.__slots__}
