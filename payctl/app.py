@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
+    from payctl.payments.exports import Exports
     from payctl.payments.gateway_settings import GatewaySettings
+    from payctl.payments.imports import Imports
     from payctl.payments.outcomes import Outcomes
     from payctl.payments.queries import Queries
     from payctl.payments.refund_outcomes import RefundOutcomes
@@ -265,6 +267,14 @@ class App:
         )
 
     @cached_property
+    def imports(self) -> Imports:
+        from payctl.payments.imports import Imports
+
+        # An account whose provider has no adapter yet has a past all the same.
+        names = {*self.config.gateways, *self.gateways}
+        return Imports(self.db, self.book, self.commissions, self.parties, self.outbox, names)
+
+    @cached_property
     def captures(self) -> Captures:
         from payctl.payments.captures import Captures
 
@@ -302,6 +312,12 @@ class App:
         from payctl.payments.queries import Queries
 
         return Queries(self.db)
+
+    @cached_property
+    def exports(self) -> Exports:
+        from payctl.payments.exports import Exports
+
+        return Exports(self.db)
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -6,7 +6,8 @@ the rows that were valid then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from payctl.commissions import model
-from payctl.commissions.model import OwnSale, Rate, Scope, Split
+from payctl.commissions.model import OwnSale, Rate, Scope, Split, Terms
 from payctl.commissions.tables import ROLES, SALE_TYPES, commission_rate, commission_role
 from payctl.countries import COUNTRIES
 from payctl.db.actor import Actor
@@ -93,6 +94,16 @@ class Commissions:
                 "commission.no_rate", sale_type=sale_type, currency=currency, organiser=organiser
             )
         return found
+
+    def terms(self, tx: sa.Connection, organisers: Iterable[str]) -> Terms:
+        """Every rate these organisers' sales can fall under, at any time, and the roles."""
+        known, roles = commission_rate, commission_role.c
+        rates: dict[tuple[str, str], list[Rate]] = defaultdict(list)
+        for row in tx.execute(sa.select(known).where(known.c.organiser.in_(["", *organisers]))):
+            rates[row.sale_type, row.organiser].append(_rate(row))
+        query = sa.select(roles.sale_type, roles.valid_from, roles.role)
+        rows = tx.execute(query.order_by(roles.valid_from.desc()))
+        return Terms(rates, tuple((row.sale_type, row.valid_from, row.role) for row in rows))
 
     def split(self, rate: Rate, amount_minor: int, before_minor: int = 0) -> Split:
         """Commission, VAT on it and the owner's part of *amount_minor*; see :func:`model.split`."""

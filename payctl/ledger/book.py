@@ -7,7 +7,7 @@ caller may go on in the same transaction. The database checks the rules again (`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -101,6 +101,30 @@ class Book:
         if isinstance(plan, Refusal):
             response = {"code": plan.code, "params": dict(plan.params)}
             idempotency.settle(tx, SCOPE, draft.posting_key, "refused", None, response)
+            return plan
+        return self._write(tx, plan)
+
+    def post_many(self, tx: sa.Connection, wanted: Sequence[Draft]) -> list[Posted | Refusal]:
+        """Post many drafts, each as :meth:`post` would; a refused one stops no other.
+
+        Raises:
+            InvalidInput: as :meth:`post`.
+            Conflict: ``ledger.key_reused``.
+        """
+        found = store.find_or_open(
+            self._db, tx, {(leg.account, leg.currency) for draft in wanted for leg in draft.legs}
+        )
+        # All of them before the first is posted, so that two batches cannot wait for each other.
+        store.lock_guarded(tx, [each.id for each in found.values() if each.guarded])
+        return [self._post_one(tx, drafts.checked(draft)) for draft in wanted]
+
+    def _post_one(self, tx: sa.Connection, draft: Draft) -> Posted | Refusal:
+        known = self._claim(tx, draft.posting_key, fingerprint(draft))
+        if known is not None:
+            return known
+        plan = self._plan(tx, draft)
+        if isinstance(plan, Refusal):
+            self._forget(tx, draft.posting_key)
             return plan
         return self._write(tx, plan)
 

@@ -6,7 +6,7 @@ organiser first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,6 +77,23 @@ class Parties:
         }
         tx.execute(insert.values(values).on_conflict_do_nothing(index_elements=["ref"]))
         return self.get(tx, ref)
+
+    def open_all(self, tx: sa.Connection, refs: Iterable[str]) -> None:
+        """Make the organisers among *refs* that are new, in one statement and in their order, so
+        that two transactions wait for each other in one direction only.
+        """
+        _checked(None, self._default_country, None)
+        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
+        now = self._db.clock.now()
+        rows = [
+            {
+                "id": self._db.ids.new(), "kind": "organiser", "ref": ref, "name": ref,
+                "country": self._default_country, "status": "active", "created_at": now,
+            }
+            for ref in sorted(set(refs))
+        ]  # fmt: skip
+        if rows:
+            tx.execute(insert.on_conflict_do_nothing(index_elements=["ref"]), rows)
 
     def get(self, tx: sa.Connection, ref: str) -> Party:
         """The party with this reference.
