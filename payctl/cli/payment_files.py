@@ -201,7 +201,7 @@ def _imported(
 
 @contextmanager
 def _resumable(file: Path) -> Iterator[None]:
-    """Ctrl-C ends between two batches or undoes the one that is open; either way say how to go on."""
+    """Ctrl-C leaves whole batches behind; say how to go on after them."""
     try:
         yield
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ once; delivery repeats a notification with the same id and the core service drop
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -105,9 +105,12 @@ class Outbox:
             InvalidInput: ``notification.too_large``.
         """
         rows = [
-            asdict(self._checked(type, object_kind, object_id, 1, data))
-            for object_id, data in objects
-        ]
+            {
+                "id": row.id, "type": type, "object_kind": object_kind, "object_id": row.object_id,
+                "sequence": row.sequence, "data": dict(row.data), "created_at": row.created_at,
+            }
+            for row in (self._checked(type, object_kind, id_, 1, data) for id_, data in objects)
+        ]  # fmt: skip
         if rows:
             tx.execute(sa.insert(notification), rows)
 

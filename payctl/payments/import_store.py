@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from payctl.db.tables import idempotency as keys
 from payctl.payments import tables as t
 from payctl.payments.import_rows import ImportRow
 from payctl.payments.model import AttemptState, Operation, PaymentStatus
-from payctl.payments.records import Attempt, Payment
+from payctl.payments.records import Attempt, Payment, columns_of
 from payctl.payments.sales import Part, Sale
 from payctl.payments.service import SCOPE
 
@@ -103,8 +103,8 @@ def make(
 
 def insert(tx: sa.Connection, made: Sequence[Made]) -> None:
     """Write payments and their attempts."""
-    tx.execute(sa.insert(t.payment), [asdict(each.payment) for each in made])
-    tx.execute(sa.insert(t.attempt), [asdict(each.attempt) for each in made])
+    tx.execute(sa.insert(t.payment), [columns_of(each.payment) for each in made])
+    tx.execute(sa.insert(t.attempt), [columns_of(each.attempt) for each in made])
 
 
 def _payment(
