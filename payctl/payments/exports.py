@@ -76,11 +76,17 @@ class Exports:
 
 
 def _query(conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
-    key = sa.and_(keys.c.subject_id == t.payment.c.id, keys.c.scope == SCOPE)
+    """Payments with their keys. The keys are gathered once, because no index leads from a payment
+    to its key, and looking for each would read all keys again.
+    """
+    wanted = sa.select(keys.c.subject_id, keys.c.key).where(keys.c.scope == SCOPE)
+    known = wanted.cte("known").prefix_with("MATERIALIZED")
     received = t.attempt.c.id == t.payment.c.attempt_id
     return (
-        sa.select(t.payment, keys.c.key.label("own_key"), t.attempt.c.provider_reference)
-        .select_from(t.payment.outerjoin(keys, key).outerjoin(t.attempt, received))
+        sa.select(t.payment, known.c.key.label("own_key"), t.attempt.c.provider_reference)
+        .select_from(t.payment)
+        .outerjoin(known, known.c.subject_id == t.payment.c.id)
+        .outerjoin(t.attempt, received)
         .where(*conditions)
         .order_by(t.payment.c.id)
     )
