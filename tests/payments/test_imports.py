@@ -136,6 +136,16 @@ def test_the_payment_stands_at_its_own_time_with_its_attempt_and_notification(
     assert kit.app.lookup.trace(OPERATOR, "pi_k1").stories
 
 
+def test_a_settled_payments_money_is_said_to_lie_outside_this_book(
+    kit: Kit, tmp_path: Path
+) -> None:
+    load(kit.app, write(tmp_path / "a.csv", [row(settled="yes")]))
+    where = kit.app.lookup.situation(payment_of(kit.app, "k1").id).whereabouts
+    assert {(each.part, each.account, each.amount_minor) for each in where.places} == {
+        ("held_at", TAKEN_OVER, 600), ("belongs_to", COMMISSION, 500), ("belongs_to", VAT, 100),
+    }  # fmt: skip
+
+
 def test_the_rate_of_the_payments_own_date_counts(kit: Kit, tmp_path: Path) -> None:
     from payctl.commissions.model import Scope
 
