@@ -119,7 +119,9 @@ def test_one_receipt_in_two_files_at_once_is_booked_once(db_url: str, tmp_path: 
     paths = [write(tmp_path / "a.csv", made), write(tmp_path / "b.csv", other)]
     results = [ended(each) for each in [worker(db_url, path) for path in paths]]
     assert [sum(each) for each in zip(*results, strict=True)][:3] == [600, 0, 600]
-    assert len(balances(services(db_url, tmp_path))) == 4
+    app = services(db_url, tmp_path)
+    assert len(balances(app)) == 4
+    app.close()
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
