@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 #: The revision this program works with: the newest in ``alembic/versions``.
-HEAD = "0001_core"
+HEAD = "0003_bulk"
 VERSION_TABLE = "alembic_version"
 #: Two upgrades at once wait for each other on this key (of the server, not of the book).
 _LOCK = 0x7061_7963_746C_0001

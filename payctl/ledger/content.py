@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -42,36 +43,67 @@ def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
         if not leg.amount_minor:
             continue
         fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
-    return _sha256(fields)
+    return digest(_joined(fields))
 
 
 def content_hash(journal: Journal) -> bytes:
     """SHA-256 of a stored journal and its entries, in the format above."""
-    fields: list[bytes | None] = [
-        b"payctl.journal/1",
-        journal.id.bytes,
-        journal.kind.encode(),
-        journal.posting_key.encode(),
-        _number(to_micros(journal.posted_at)),
-        _number(to_micros(journal.effective_at)),
-        _number(journal.period),
-        _id(journal.payment_id),
-        _id(journal.reverses_id),
-        journal.actor.encode(),
-        _text(journal.reason),
-        canonical(journal.meta).encode(),
-        _number(len(journal.entries)),
-    ]
+    parts = [
+        head(
+            journal.id, journal, journal.posted_at, journal.effective_at, journal.period,
+            journal.meta, legs=len(journal.entries),
+        )
+    ]  # fmt: skip
     for entry in journal.entries:
-        fields += [
-            _number(entry.leg),
-            full_code(entry.account, entry.currency).encode(),
-            _number(entry.stripe),
-            _number(entry.amount_minor),
-            _number(entry.balance_after_minor),
-            _number(entry.version),
+        code = full_code(entry.account, entry.currency)
+        parts.append(leg_head(entry.leg, code, entry.stripe, entry.amount_minor))
+        parts.append(leg_tail(entry.balance_after_minor, entry.version))
+    return digest(b"".join(parts))
+
+
+def head(
+    id_: UUID,
+    what: Draft | Journal,
+    posted_at: datetime,
+    effective_at: datetime,
+    period: int,
+    meta: Mapping[str, Any],
+    *,
+    legs: int,
+) -> bytes:
+    """The part of the content before the legs."""
+    return _joined(
+        [
+            b"payctl.journal/1",
+            id_.bytes,
+            what.kind.encode(),
+            what.posting_key.encode(),
+            _number(to_micros(posted_at)),
+            _number(to_micros(effective_at)),
+            _number(period),
+            _id(what.payment_id),
+            _id(what.reverses_id),
+            what.actor.encode(),
+            _text(what.reason),
+            canonical(meta).encode(),
+            _number(legs),
         ]
-    return _sha256(fields)
+    )
+
+
+def leg_head(number: int, full_account: str, stripe: int, amount_minor: int) -> bytes:
+    """The part of a leg that is known before its balance is locked."""
+    return _joined([_number(number), full_account.encode(), _number(stripe), _number(amount_minor)])
+
+
+def leg_tail(balance_after_minor: int, version: int) -> bytes:
+    """The part of a leg that its balance's lock decides."""
+    return _joined([_number(balance_after_minor), _number(version)])
+
+
+def digest(content: bytes) -> bytes:
+    """The hash of a whole content."""
+    return hashlib.sha256(content).digest()
 
 
 def plain(value: Any) -> Any:
@@ -105,8 +137,7 @@ def _number(value: int) -> bytes:
     return b"%d" % value
 
 
-def _sha256(fields: list[bytes | None]) -> bytes:
-    digest = hashlib.sha256()
-    for field in fields:
-        digest.update(_ABSENT if field is None else len(field).to_bytes(4, "big") + field)
-    return digest.digest()
+def _joined(fields: list[bytes | None]) -> bytes:
+    return b"".join(
+        [_ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields]
+    )

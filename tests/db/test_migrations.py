@@ -128,7 +128,8 @@ def test_a_failing_migration_leaves_nothing(
     scripts = tmp_path / "scripts"
     shutil.copytree(migrate.scripts(), scripts)
     file = scripts / "versions" / f"{migrate.HEAD}.{empty.engine.dialect.name}.up.sql"
-    file.write_text(file.read_text() + f"{freeze.SEPARATOR}CREATE TABLE audit (broken int)\n")
+    sound = [file.read_text()] if file.exists() else []
+    file.write_text(freeze.SEPARATOR.join([*sound, "CREATE TABLE audit (broken int)"]))
     monkeypatch.setattr(migrate, "scripts", lambda: scripts)
     with pytest.raises(sa.exc.DBAPIError):
         migrate.upgrade(empty)

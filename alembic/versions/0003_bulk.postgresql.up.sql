@@ -1,0 +1,107 @@
+DROP TRIGGER journal_complete ON journal
+-- next
+DROP FUNCTION ledger_journal_complete()
+-- next
+DROP TRIGGER period_open ON journal
+-- next
+DROP FUNCTION ledger_period_open()
+-- next
+CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE first_month bigint;
+BEGIN
+  IF EXISTS (SELECT 1 FROM new_rows n
+             WHERE NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = n.id AND leg = 1)) THEN
+    RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+  END IF;
+  SELECT min(period) INTO first_month FROM new_rows;
+  IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= first_month AND state <> 'open') THEN
+    RAISE EXCEPTION 'ledger: period % is closed', first_month USING ERRCODE = '23514';
+  END IF;
+  RETURN NULL;
+END $$
+-- next
+CREATE TRIGGER journals_complete AFTER INSERT ON journal
+REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_journals_complete()
+-- next
+CREATE FUNCTION ledger_post(
+  j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
+  j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
+  j_reason text[], j_meta jsonb[], j_legs smallint[], j_head bytea[],
+  b_account uuid[], b_stripe smallint[], b_side smallint[], b_delta bigint[], b_count bigint[],
+  l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
+  l_head bytea[])
+RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
+DECLARE
+  journals integer := cardinality(j_id);
+  taken integer;
+  now_minor bigint[]; now_version bigint[];
+  one_minor bigint; one_version bigint;
+  place integer; leg integer := 0;
+  content bytea; minor_text text; version_text text; hashes bytea[];
+BEGIN
+  state := 'stale';
+  IF EXISTS (SELECT 1 FROM account WHERE id = ANY (b_account) AND status = 'closed')
+    OR EXISTS (SELECT 1 FROM period p
+               WHERE p.state <> 'open' AND p.yyyymm >= (SELECT min(x) FROM unnest(j_period) x)) THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+
+  INSERT INTO idempotency (scope, key, fingerprint, outcome, subject_id, created_at)
+    SELECT 'journal', x.key, x.print, 'posted', x.id, x.at
+      FROM unnest(j_key, j_print, j_id, j_at) AS x(key, print, id, at)
+    ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS taken = ROW_COUNT;
+  IF taken <> journals THEN
+    DELETE FROM idempotency
+      WHERE scope = 'journal' AND key = ANY (j_key) AND subject_id = ANY (j_id);
+    state := 'taken';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+
+  FOR i IN 1..cardinality(b_account) LOOP
+    UPDATE balance SET posted_minor = posted_minor + b_side[i] * b_delta[i],
+                       version = balance.version + b_count[i]
+      WHERE account_id = b_account[i] AND stripe = b_stripe[i]
+      RETURNING b_side[i] * posted_minor - b_delta[i], balance.version - b_count[i]
+      INTO STRICT one_minor, one_version;
+    now_minor[i] := one_minor;
+    now_version[i] := one_version;
+  END LOOP;
+  IF EXISTS (SELECT 1 FROM account WHERE id = ANY (b_account) AND status = 'closed') THEN
+    RAISE EXCEPTION 'ledger: an account was closed meanwhile' USING ERRCODE = '40001';
+  END IF;
+
+  FOR j IN 1..journals LOOP
+    content := j_head[j];
+    FOR _ IN 1..j_legs[j] LOOP
+      leg := leg + 1;
+      place := l_balance[leg];
+      now_minor[place] := now_minor[place] + l_amount[leg];
+      now_version[place] := now_version[place] + 1;
+      balances[leg] := now_minor[place];
+      versions[leg] := now_version[place];
+      minor_text := now_minor[place]::text;
+      version_text := now_version[place]::text;
+      content := content || l_head[leg]
+        || int4send(length(minor_text)) || minor_text::bytea
+        || int4send(length(version_text)) || version_text::bytea;
+    END LOOP;
+    hashes[j] := sha256(content);
+  END LOOP;
+
+  WITH journals AS (
+    INSERT INTO journal (id, kind, posting_key, posted_at, effective_at, period, payment_id,
+                         reverses_id, actor, reason, meta, legs, content_hash)
+      SELECT * FROM unnest(j_id, j_kind, j_key, j_at, j_effective, j_period, j_payment,
+                           j_reverses, j_actor, j_reason, j_meta, j_legs, hashes))
+  INSERT INTO entry (journal_id, leg, account_id, stripe, currency, amount_minor,
+                     balance_after_minor, version)
+    SELECT j_id[x.journal], x.leg, b_account[x.place], b_stripe[x.place], x.currency, x.amount,
+           x.after_minor, x.version
+      FROM unnest(l_journal, l_leg, l_balance, l_currency, l_amount, balances, versions)
+        AS x(journal, leg, place, currency, amount, after_minor, version);
+  state := 'posted';
+  RETURN NEXT;
+END $$
