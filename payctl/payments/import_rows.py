@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from payctl import pan
@@ -60,7 +60,7 @@ class ImportRow:
     def fingerprint(self) -> bytes:
         """SHA-256 of everything but the key: the same key with another body is refused by it."""
         body = {
-            **asdict(self.wanted),
+            **{each.name: getattr(self.wanted, each.name) for each in fields(self.wanted)},
             "gateway": self.gateway,
             "captured_at": self.captured_at.isoformat(),
             "settled": self.settled,
