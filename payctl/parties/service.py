@@ -6,7 +6,7 @@ organiser first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,6 +85,15 @@ class Parties:
             "status": "active",
             "created_at": self._db.clock.now(),
         }
+
+    def open_all(self, tx: sa.Connection, refs: Iterable[str]) -> None:
+        """Make the organisers among *refs* that are new, in one statement and in their order, so
+        that two transactions wait for each other in one direction only.
+        """
+        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
+        rows = [self.fresh(ref) for ref in sorted(set(refs))]
+        if rows:
+            tx.execute(insert.on_conflict_do_nothing(index_elements=["ref"]), rows)
 
     def get(self, tx: sa.Connection, ref: str) -> Party:
         """The party with this reference.

@@ -21,11 +21,11 @@ from payctl.commissions.rate_book import RateBook
 from payctl.db import audit, rows
 from payctl.db.actor import Actor
 from payctl.db.engine import Database, driver_execute
-from payctl.errors import NotConfigured
 from payctl.gateways.base import Answer
 from payctl.ledger import posting
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
+from payctl.notifications.outbox import Outbox
 from payctl.notifications.tables import notification
 from payctl.payments import model, postings
 from payctl.payments import tables as t
@@ -79,12 +79,14 @@ class FirstAnswers:
         book: Book,
         rates: RateBook,
         breakers: Breakers,
+        outbox: Outbox,
         random: Random | None = None,
     ) -> None:
         self._db = db
         self._book = book
         self._rates = rates
         self._breakers = breakers
+        self._outbox = outbox
         self._random = random or Random()  # noqa: S311 - jitter
 
     def apply(self, actor: Actor, answered: Sequence[Answered]) -> list[Applied | None]:
@@ -173,9 +175,8 @@ class FirstAnswers:
         """*plan* with what the money is posted as; ``None`` where no rate is known."""
         payment, attempt, answer = plan.answered.payment, plan.attempt, plan.answered.answer
         amount = answer.amount_minor if answer.amount_minor is not None else attempt.amount_minor
-        try:
-            sale = self._terms(payment)
-        except NotConfigured:
+        sale = self._sale(payment)
+        if sale is None:
             return None
         part = sale.captured(payment, amount)
         key = f"capture:{attempt.id}:{payment.captured_minor}"
@@ -196,16 +197,18 @@ class FirstAnswers:
         )
         return plan
 
-    def _terms(self, payment: Payment) -> Sale:
-        at = payment.created_at
-        rate = self._rates.rate_for(
+    def _sale(self, payment: Payment) -> Sale | None:
+        terms, at = self._rates.terms(), payment.created_at
+        rate = terms.rate(
             sale_type=payment.sale_type,
             organiser=payment.organiser,
             currency=payment.currency,
             country=payment.country,
             at=at,
         )
-        return Sale(rate, self._rates.role(payment.sale_type, at) == "principal")
+        if rate is None:
+            return None
+        return Sale(rate, terms.role(payment.sale_type, at) == "principal")
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -262,11 +265,10 @@ class FirstAnswers:
 
     def _told(self, planned: Sequence[_Planned]) -> list[dict[str, Any]]:
         return [
-            {
-                "id": self._db.ids.new(), "type": f"payment.{each.payment.status}",
-                "object_kind": "payment", "object_id": each.payment.id, "sequence": 2,
-                "data": announcement(each.payment), "created_at": self._db.clock.now(),
-            }
+            self._outbox.row(
+                f"payment.{each.payment.status}", "payment", each.payment.id, 2,
+                announcement(each.payment),
+            )
             for each in planned
         ]  # fmt: skip
 

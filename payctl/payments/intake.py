@@ -19,6 +19,7 @@ from payctl.db.actor import Actor
 from payctl.db.engine import Database, driver_execute
 from payctl.db.tables import idempotency as keys
 from payctl.errors import Conflict, PayctlError
+from payctl.notifications.outbox import Outbox
 from payctl.notifications.tables import notification
 from payctl.parties.service import Parties
 from payctl.parties.tables import party
@@ -73,12 +74,14 @@ class Intake:
         breakers: Breakers,
         dispatch: Dispatch,
         parties: Parties,
+        outbox: Outbox,
     ) -> None:
         self._db = db
         self._router = router
         self._breakers = breakers
         self._dispatch = dispatch
         self._parties = parties
+        self._outbox = outbox
         self._known_parties: set[str] = set()
 
     def begin(
@@ -169,10 +172,7 @@ class Intake:
                 "outcome": "created", "subject_id": payment_id, "response": None,
                 "created_at": now,
             },
-            told={
-                "id": self._db.ids.new(), "type": kind, "object_kind": "payment",
-                "object_id": payment_id, "sequence": 1, "data": data, "created_at": now,
-            },
+            told=self._outbox.row(kind, "payment", payment_id, 1, data),
             audited=audit.row(self._db, actor, kind, "payment", payment_id, data),
         )  # fmt: skip
 

@@ -69,6 +69,11 @@ class Payment:
         """What is authorised and not taken yet."""
         return self.authorized_minor - self.captured_minor
 
+    @property
+    def imported(self) -> Mapping[str, Any] | None:
+        """Where it comes from when it was captured elsewhere, else ``None``."""
+        return (self.route or {}).get("imported")
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
