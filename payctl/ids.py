@@ -7,6 +7,7 @@ A UUIDv7 (RFC 9562, 5.7) sorts by the millisecond it was made. A TypeID
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from datetime import datetime
@@ -45,6 +46,36 @@ class Bits(Protocol):
     def getrandbits(self, k: int, /) -> int: ...
 
 
+class SystemBits:
+    """The operating system's random source, read in pieces that last for many ids.
+
+    A forked process starts with a piece of its own.
+    """
+
+    _PIECE = 4096
+    _piece: bytes
+    _at: int
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def getrandbits(self, k: int, /) -> int:
+        size = (k + 7) // 8
+        if size > self._PIECE:
+            return secrets.randbits(k)
+        with self._lock:
+            if self._at + size > len(self._piece):
+                self._piece, self._at = os.urandom(self._PIECE), 0
+            taken = self._piece[self._at : self._at + size]
+            self._at += size
+        return int.from_bytes(taken, "big") >> (size * 8 - k)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._piece, self._at = b"", 0
+
+
 class IdSource:
     """Makes ids that rise within a process even inside one millisecond (RFC 9562, 6.2 method 2).
 
@@ -54,7 +85,7 @@ class IdSource:
 
     def __init__(self, clock: Clock, random: Bits | None = None) -> None:
         self._clock = clock
-        self._random: Bits = random if random is not None else secrets.SystemRandom()
+        self._random: Bits = random if random is not None else _SYSTEM
         self._lock = threading.Lock()
         self._last_ms = -1
         self._tail = 0
@@ -94,6 +125,9 @@ def _milliseconds(at: datetime) -> int:
 def _uuid7(ms: int, tail: int) -> UUID:
     value = (ms & (2**48 - 1)) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & (2**62 - 1)
     return UUID(int=value)
+
+
+_SYSTEM = SystemBits()
 
 
 def seeded(clock: Clock, seed: int) -> IdSource:

@@ -121,6 +121,8 @@ from payctl.cli.options import (
     YesOption,
     amount_of,
     moment_of,
+    needed,
+    needs_no_dry_run,
     required_amount,
     span_of,
 )
@@ -135,8 +137,8 @@ __all__ = [
     "GatewayOption", "KeyOption", "LimitOption", "NotConfirmed", "ReasonOption", "Section",
     "Session", "SinceOption", "StatusOption", "UntilOption", "YesOption", "amount_of", "command",
     "confirm", "detail", "emit", "emit_entries", "emit_list", "finish", "group", "moment_of",
-    "note", "noun", "progress", "required_amount", "session", "single", "span_of", "spec_of",
-    "undo", "write_text",
+    "needed", "needs_no_dry_run", "note", "noun", "progress", "required_amount", "session",
+    "single", "span_of", "spec_of", "undo", "write_text",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., None])

@@ -85,7 +85,16 @@ GLOBAL_OPTIONS: tuple[tuple[str, str], ...] = (
 )
 
 
-TOPIC_NAMES = ("exit-codes", "environment", "configuration", "output", "money", "states", "sandbox")
+TOPIC_NAMES = (
+    "exit-codes",
+    "environment",
+    "configuration",
+    "output",
+    "money",
+    "states",
+    "sandbox",
+    "batch",
+)
 
 
 def overview() -> str:

@@ -47,6 +47,26 @@ def required_amount(amount: str | None, amount_minor: int | None, currency: str)
     return value
 
 
+def needed(**options: str) -> None:
+    """Options and arguments that only another way to call the command does without.
+
+    Raises:
+        InvalidInput: ``option.needed``, naming the first that is missing.
+    """
+    for name, value in options.items():
+        if not value:
+            raise InvalidInput("option.needed", field=name)
+
+
+def needs_no_dry_run() -> None:
+    """
+    Raises:
+        InvalidInput: ``option.no_dry_run``: a batch cannot be rehearsed.
+    """
+    if session().dry_run:
+        raise InvalidInput("option.no_dry_run", field="dry-run")
+
+
 def span_of(text: str, *, field: str) -> timedelta:
     """``30m``, ``24h``, ``7d``, ``2w`` as a length of time.
 

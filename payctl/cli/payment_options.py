@@ -7,6 +7,16 @@ from typing import Annotated
 import typer
 
 PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT", help="The payment (pay_...).")]
+PaymentIdOrBatch = Annotated[
+    str, typer.Argument(metavar="PAYMENT", help="The payment (pay_...), unless --batch.")
+]
+Batch = Annotated[
+    str | None,
+    typer.Option("--batch", metavar="FILE", help="JSON lines to answer; - is the standard input."),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", metavar="N", help="With --batch: requests at one time.")
+]
 Method = Annotated[
     str,
     typer.Option(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from payctl import ids
-from payctl.cli import payment_files
+from payctl.cli import batch_input, payment_batch, payment_files
 from payctl.cli import payment_options as o
+from payctl.cli.batch import serve_each
 from payctl.cli.framework import (
     AfterOption,
     AllOption,
@@ -31,6 +32,8 @@ from payctl.cli.framework import (
     confirm,
     emit_list,
     finish,
+    needed,
+    needs_no_dry_run,
     progress,
     required_amount,
     session,
@@ -52,6 +55,9 @@ from payctl.errors import InvalidInput
 from payctl.payments.details import PaymentDetail, PaymentFilter
 from payctl.payments.model import Operation
 from payctl.payments.views import PAYMENTS, payment_json, statistic_json
+
+if TYPE_CHECKING:
+    from payctl.app import App
 
 __all__ = ["app", "payment_files"]
 
@@ -76,13 +82,14 @@ _STEPS = {
         " --organiser org-1 --order o-1 --payment-token tok_visa --key o-1",
         "payctl payments process --amount 15000 --currency XOF --method mobile_money"
         " --organiser org-1 --phone +2250700000034 --country CI --dry-run",
+        "payctl payments process --batch - --workers 32 --yes",
     ],
     exits=_OUTCOMES,
 )
 def process(
-    currency: CurrencyOption,
-    method: o.Method,
-    organiser: o.Organiser,
+    currency: CurrencyOption = "",
+    method: o.Method = "",
+    organiser: o.Organiser = "",
     amount: AmountOption = None,
     amount_minor: AmountMinorOption = None,
     order: o.Order = None,
@@ -102,12 +109,23 @@ def process(
     cancel_url: o.CancelUrl = None,
     expires_in: o.ExpiresIn = None,
     key: KeyOption = None,
+    batch: o.Batch = None,
+    workers: o.Workers = 16,
 ) -> None:
     """Take a payment.
 
     The same line with the same key acts once and answers the same, however often it is repeated.
+    With --batch it takes many, in one long-lived process: a JSON object a line comes in, with these
+    options as fields (amount_minor, payment_token, expires_in_s ...), and an answer a line goes
+    out, in any order, with its key and exit_code. See payctl help batch.
     """
     run = session()
+    if batch is not None:
+        needs_no_dry_run()
+        confirm([f"take the payments of {batch}"])
+        payment_batch.serve(batch, workers)
+        return
+    needed(currency=currency, method=method, organiser=organiser)
     minor = required_amount(amount, amount_minor, currency)
     wanted = payment_input(
         key=key or "none", amount_minor=minor, currency=currency, method=method,
@@ -196,20 +214,34 @@ def show(
 @command(
     app,
     "status",
-    examples=["payctl payments status pay_...", "payctl payments status pay_... --watch --for 5m"],
+    examples=[
+        "payctl payments status pay_...",
+        "payctl payments status pay_... --watch --for 5m",
+        "payctl payments status --batch -",
+    ],
     exits=_OUTCOMES,
 )
 def status(
-    payment: o.PaymentId,
+    payment: o.PaymentIdOrBatch = "",
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow it until it has ended, asking when it is due.")
     ] = False,
     span: Annotated[
         str, typer.Option("--for", metavar="15m", help="How long to follow it.")
     ] = "15m",
+    batch: o.Batch = None,
+    workers: o.Workers = 16,
 ) -> None:
-    """Say where a payment stands; the exit code says it to scripts."""
+    """Say where a payment stands; the exit code says it to scripts.
+
+    With --batch it answers many in one long-lived process: {"payment": "pay_..."} a line comes in,
+    the payment goes out. See payctl help batch.
+    """
     run = session()
+    if batch is not None:
+        serve_each(batch, workers, "payment", lambda asked: _status_answer(run.app, asked))
+        return
+    needed(payment=payment)
     payment_id = ids.decode(payment, "payment")
     found = run.app.queries.payment(payment_id)
     limit = span_of(span, field="for")
@@ -220,6 +252,12 @@ def status(
         emit_payment(found)
     tell(run.app.lookup.situation(payment_id))
     finish(exit_of(found.payment, found.attempts))
+
+
+def _status_answer(services: App, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    payment_id = ids.decode(batch_input.status_of(asked), "payment")
+    found = services.queries.payment(payment_id)
+    return payment_json(found), int(exit_of(found.payment, found.attempts))
 
 
 @command(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from payctl import ids
+from payctl.cli import batch_input
+from payctl.cli.batch import serve_each
 from payctl.cli.framework import (
     AfterOption,
     AllOption,
@@ -29,12 +31,14 @@ from payctl.cli.framework import (
     emit,
     emit_list,
     finish,
+    needed,
+    needs_no_dry_run,
     note,
     noun,
     session,
 )
 from payctl.cli.messages import say
-from payctl.cli.payment_options import PaymentId
+from payctl.cli.payment_options import Batch, PaymentIdOrBatch, Workers
 from payctl.cli.payment_views import ATTEMPTS, emit_refund_rehearsal, filled
 from payctl.cli.standing import exit_of_refund, money_lines, new_key
 from payctl.errors import InvalidInput
@@ -44,6 +48,8 @@ from payctl.payments.model import RefundState
 from payctl.payments.views import REFUND, REFUNDS, refund_json
 
 if TYPE_CHECKING:
+    from payctl.app import App
+    from payctl.db.actor import Actor
     from payctl.payments.results import RefundResult
 
 app = noun("refunds")
@@ -89,12 +95,13 @@ _OUTCOMES = {
     examples=[
         'payctl refunds create pay_... --full --reason "event called off" --key r-1',
         "payctl refunds create pay_... --amount 10.00 --reason goodwill --dry-run",
+        "payctl refunds create --batch refunds.jsonl --yes",
     ],
     exits=_OUTCOMES,
 )
 def create(
-    payment: PaymentId,
-    reason: ReasonOption,
+    payment: PaymentIdOrBatch = "",
+    reason: ReasonOption = "",
     amount: AmountOption = None,
     amount_minor: AmountMinorOption = None,
     full: Annotated[bool, typer.Option("--full", help="All that is left of it.")] = False,
@@ -102,13 +109,22 @@ def create(
         bool, typer.Option("--keep-commission", help="The organiser bears our commission.")
     ] = False,
     key: KeyOption = None,
+    batch: Batch = None,
+    workers: Workers = 16,
 ) -> None:
     """Give back a payment, whole or in part.
 
     The amount is set aside before the provider is asked; above the threshold a second person must
-    approve.
+    approve. With --batch it makes many, in one long-lived process: a JSON object a line comes in
+    (key, payment, amount_minor or full, reason), an answer a line goes out. See payctl help batch.
     """
     run = session()
+    if batch is not None:
+        needs_no_dry_run()
+        confirm([f"make the refunds of {batch}"])
+        serve_each(batch, workers, "refund", lambda asked: _answer(run.app, run.actor, asked))
+        return
+    needed(payment=payment, reason=reason)
     payment_id = ids.decode(payment, "payment")
     found = run.app.queries.payment(payment_id).payment
     asked = amount_of(amount, amount_minor, found.currency, required=False)
@@ -128,6 +144,16 @@ def create(
         keep_commission=keep_commission,
     )  # fmt: skip
     _end(result)
+
+
+def _answer(services: App, actor: Actor, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    wanted = batch_input.refund_of(asked)
+    result = services.refunds.create(
+        actor, ids.decode(wanted["payment"], "payment"), key=wanted["key"],
+        reason=wanted["reason"], amount_minor=wanted.get("amount_minor"),
+        keep_commission=wanted.get("keep_commission", False),
+    )  # fmt: skip
+    return _json(result), int(exit_of_refund(result.refund))
 
 
 @command(
@@ -250,7 +276,7 @@ def retry(refund: RefundId, reason: ReasonOption) -> None:
     _end(run.app.refunds.retry(run.actor, refund_id, reason=reason))
 
 
-def _json(result: RefundResult) -> dict[str, object]:
+def _json(result: RefundResult) -> dict[str, Any]:
     found = RefundDetail(result.refund, result.attempts)
     return refund_json(found, replayed=result.replayed, approval_reason=result.approval_reason)
 

@@ -215,6 +215,32 @@ def _plain(text: str) -> str:
     return re.sub(r":meth:|`|(?<=[ (])\*|\*(?=[ ,.])", "", text).strip()
 
 
+def _batch() -> str:
+    doors = [
+        ("payments process", "key, amount_minor, currency, method, organiser; optional: order,"
+         " event, user, email, phone, country, description, metadata, preferred, sale_type,"
+         " capture, payment_token, lines, return_url, cancel_url, expires_in_s"),
+        ("payments status", "payment; optional: key"),
+        ("refunds create", "key, payment, reason, and amount_minor or full; optional:"
+         " keep_commission"),
+    ]  # fmt: skip
+    return _page(
+        "The batch doors",
+        "With --batch FILE (- is the standard input) these commands stay and answer: a JSON object"
+        " a line comes in, a JSON object a line goes out, in any order.",
+        _rows(doors),
+        "An answer has schema payctl.answer/1, the key of its request, the number of its line,"
+        " success, exit_code, and either the payment or refund or the one shape of an error. It is"
+        " durable when it is printed. A line that is wrong is answered like any other and stops"
+        " nothing.",
+        "Reading waits while four times --workers requests are on their way. At the end of the"
+        " input, on SIGTERM and on Ctrl-C what was read is finished and answered first. Whoever was"
+        " not answered sends the same line again: the same key acts once.",
+        '  echo \'{"key":"k1","amount_minor":2500,"currency":"EUR","method":"card",\'\\\n'
+        '       \'"organiser":"org-1"}\' | payctl payments process --batch - --yes',
+    )
+
+
 TOPICS: dict[str, Callable[[], str]] = {
     "exit-codes": _exit_codes,
     "environment": _environment,
@@ -223,6 +249,7 @@ TOPICS: dict[str, Callable[[], str]] = {
     "money": _money,
     "states": _states,
     "sandbox": _sandbox,
+    "batch": _batch,
 }
 
 

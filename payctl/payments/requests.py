@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -97,8 +97,9 @@ class PaymentInput:
 
     def fingerprint(self) -> bytes:
         """SHA-256 of everything but the key: the same key with another body is refused by it."""
-        body = asdict(self)
-        body.pop("key")
+        body = {name: getattr(self, name) for name in _IN_FINGERPRINT}
+        body["metadata"] = dict(self.metadata)
+        body["lines"] = [asdict(line) for line in self.lines]
         moment = self.expires_at if self.expires_in_s is None else None
         body["expires_at"] = moment.isoformat() if moment else None
         return hashlib.sha256(canonical(body).encode()).digest()
@@ -147,6 +148,9 @@ class PaymentInput:
         for name, value in texts:
             if pan.find(value):
                 raise InvalidInput("pan.refused", field=name.split(".")[0])
+
+
+_IN_FINGERPRINT = tuple(each.name for each in fields(PaymentInput) if each.name != "key")
 
 
 def check_reason(reason: str | None) -> str:

@@ -96,7 +96,7 @@ class Payments:
             raise begun
         if begun.attempt is None:
             return self.unsent(begun)
-        answered = Answered(begun.payment, begun.attempt, self.ask(begun), begun.probe)
+        answered = self.ask(begun)
         with once_sent(begun.payment.id):
             [applied] = self._first_answers.apply(actor, [answered])
         return self.carry_on(actor, answered, applied)
@@ -107,11 +107,16 @@ class Payments:
             return self._replay(begun.payment.id)
         return PaymentResult(begun.payment, ())
 
-    def ask(self, begun: Begun) -> Answer:
-        """Send the first request of a payment that was just begun; no transaction is open."""
+    def ask(self, begun: Begun) -> Answered:
+        """Send the first request of a payment that was just begun; no transaction is open.
+
+        Raises:
+            Conflict: ``attempt.lease_lost``; nothing was sent.
+        """
         if begun.attempt is None:
             raise AssertionError("nothing is to be sent for this payment")
-        return self._dispatch.call(begun.attempt, Target(begun.payment))
+        answer = self._dispatch.call(begun.attempt, Target(begun.payment))
+        return Answered(begun.payment, begun.attempt, answer, begun.probe)
 
     def carry_on(self, actor: Actor, answered: Answered, applied: Applied | None) -> PaymentResult:
         """Finish a payment after its first answer: apply it the long way unless it is *applied*,

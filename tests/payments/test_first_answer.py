@@ -158,9 +158,9 @@ def test_a_webhook_that_was_faster_sends_it_the_long_way(kit_: Kit) -> None:
     ask = kit_.app.payments.ask
 
     def overtaken(begun: Any) -> Any:
-        answer = ask(begun)
-        kit_.app.dispatch.apply(begun.attempt, answer, "create", OPERATOR)
-        return answer
+        answered = ask(begun)
+        kit_.app.dispatch.apply(begun.attempt, answered.answer, "create", OPERATOR)
+        return answered
 
     kit_.app.payments.ask = overtaken  # type: ignore[method-assign]
     result = kit_.pay("k2")
