@@ -1,7 +1,8 @@
-"""Write a first migration's SQL from the tables declared in code: ``python -m payctl.db.freeze``.
+"""Write a first migration's SQL from the tables declared in code.
 
-The files are what runs from then on; the tests hold them against the declarations, so a change of a
-table without a migration is found.
+``python -m payctl.db.freeze REVISION`` made the files of 0001_core, which are what runs; a later
+migration is written by hand. The tests hold a migrated book against the declarations, so a change
+of a table without a migration is found.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from payctl.db.metadata import load, statements
-from payctl.db.migrate import HEAD, scripts
+from payctl.db.migrate import SEPARATOR, scripts
 
-SEPARATOR = "\n-- next\n"
 _KINDS = "TABLE|VIEW|FUNCTION|PROCEDURE|SEQUENCE|TYPE"
 _CREATED = re.compile(rf'\s*CREATE ({_KINDS}) (?:IF NOT EXISTS )?"?(\w+)', re.I)
 
@@ -62,8 +62,8 @@ def write(revision: str, folder: Path) -> list[Path]:
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m payctl.db.freeze [REVISION]``"""
-    revision = arguments[0] if arguments else HEAD
+    """``python -m payctl.db.freeze REVISION``"""
+    [revision] = arguments
     for path in write(revision, scripts() / "versions"):
         sys.stdout.write(f"{path.name}\n")
 

@@ -29,6 +29,7 @@ metadata = sa.MetaData(
 TABLE_MODULES = (
     "payctl.db.tables",
     "payctl.ledger.tables",
+    "payctl.ledger.proof_tables",
     "payctl.commissions.tables",
     "payctl.parties.tables",
     "payctl.cases.tables",

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from payctl.db.engine import Database
+from payctl.db.metadata import execute_all
 from payctl.errors import NotConfigured
 
 if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 #: The revision this program works with: the newest in ``alembic/versions``.
-HEAD = "0001_core"
+HEAD = "0002_proof"
+#: Between two statements of a frozen file.
+SEPARATOR = "\n-- next\n"
 VERSION_TABLE = "alembic_version"
 #: Two upgrades at once wait for each other on this key (of the server, not of the book).
 _LOCK = 0x7061_7963_746C_0001
@@ -99,6 +102,15 @@ def scripts() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "_migrations" / "alembic"
     return installed if installed.is_dir() else package.parent / "alembic"
+
+
+def run_frozen(connection: sa.Connection, revision: str, direction: str) -> None:
+    """Run each statement of ``REVISION.DATABASE.DIRECTION.sql`` exactly as written: the whole of a
+    migration, frozen per database, because triggers and functions are half of it.
+    """
+    name = f"{revision}.{connection.dialect.name}.{direction}.sql"
+    text = (scripts() / "versions" / name).read_text(encoding="utf-8")
+    execute_all(connection, text.split(SEPARATOR))
 
 
 def alembic_config() -> AlembicConfig:

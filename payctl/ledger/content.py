@@ -13,7 +13,7 @@ ASCII, moments are whole microseconds since 1970 UTC, ids their 16 bytes, meta i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,13 @@ from payctl.ledger.accounts import full_code
 from payctl.ledger.model import Draft, Journal
 
 _ABSENT = b"\xff\xff\xff\xff"
+
+
+def framed(fields: Iterable[bytes | None]) -> bytes:
+    """*fields* one after the other, each with its length in front: no two lists give the same."""
+    return b"".join(
+        _ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields
+    )
 
 
 def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
@@ -42,11 +49,16 @@ def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
         if not leg.amount_minor:
             continue
         fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
-    return _sha256(fields)
+    return hashlib.sha256(framed(fields)).digest()
 
 
 def content_hash(journal: Journal) -> bytes:
     """SHA-256 of a stored journal and its entries, in the format above."""
+    return hashlib.sha256(content(journal)).digest()
+
+
+def content(journal: Journal) -> bytes:
+    """A stored journal and its entries as the bytes that are hashed."""
     fields: list[bytes | None] = [
         b"payctl.journal/1",
         journal.id.bytes,
@@ -71,7 +83,7 @@ def content_hash(journal: Journal) -> bytes:
             _number(entry.balance_after_minor),
             _number(entry.version),
         ]
-    return _sha256(fields)
+    return framed(fields)
 
 
 def plain(value: Any) -> Any:
@@ -103,10 +115,3 @@ def _text(value: str | None) -> bytes | None:
 
 def _number(value: int) -> bytes:
     return b"%d" % value
-
-
-def _sha256(fields: list[bytes | None]) -> bytes:
-    digest = hashlib.sha256()
-    for field in fields:
-        digest.update(_ABSENT if field is None else len(field).to_bytes(4, "big") + field)
-    return digest.digest()
