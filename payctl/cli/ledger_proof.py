@@ -140,7 +140,10 @@ def verify(
     copies = [Folder(each) for each in anchors or ()]
     with progress(say("verifying", run.lang)) as bar:
         found = run.app.verifier.verify(first=first, copies=copies, tick=bar.advance)
-    emit_list(_breaks(found), "payctl.ledger_verify/1", BREAKS, id_key="kind", extra=_extra(found))
+    if found.breaks or run.is_json:
+        emit_list(
+            _breaks(found), "payctl.ledger_verify/1", BREAKS, id_key="kind", extra=_extra(found)
+        )
     if not run.is_json:
         _tell(found)
     if not found.ok:

@@ -152,11 +152,12 @@ class Sealing:
         last = blocks.head(tx)
         # Asked before the journals are read: what was over then is among those that are read.
         over = self._db.is_sqlite or bool(tx.scalar(_ALL_OVER, {"xid": start.xid}))
-        rows = self._sealable(tx, last)
+        found = self._sealable(tx, last)
+        rows = found[: self._block_size]
         if not rows:
             return None
         complete_until = last.complete_until if last else BEGINNING
-        if over and len(rows) < self._block_size:
+        if over and len(rows) == len(found):
             complete_until = max(complete_until, start.at - IN_FLIGHT)
         sealed = Block(
             number=last.number + 1 if last else 1,
@@ -187,14 +188,15 @@ class Sealing:
         return sealed
 
     def _sealable(self, tx: sa.Connection, last: Block | None) -> list[Any]:
-        """The next journals to seal, in their order."""
+        """The next journals to seal, in their order, and one more when there is one."""
+        count = self._block_size + 1
         if self._db.is_sqlite:
             at = bytes.fromhex(last.watermark) if last else b""
-            return list(tx.execute(_SQLITE, {"last": at, "count": self._block_size}))
+            return list(tx.execute(_SQLITE, {"last": at, "count": count}))
         server, xid, at_id = last.watermark.split(":") if last else ("", "0", str(_NIL))
         if server != tx.scalar(_SERVER):
             xid, at_id = "0", str(_NIL)
-        return list(tx.execute(_POSTGRESQL, {"xid": xid, "last": at_id, "count": self._block_size}))
+        return list(tx.execute(_POSTGRESQL, {"xid": xid, "last": at_id, "count": count}))
 
     def _watermark(self, tx: sa.Connection, row: Any) -> str:
         """Where the next block begins. After journals of another server it is the beginning, for

@@ -56,9 +56,7 @@ def sums_until(
     if as_of is not None:
         closed = _last_closed(tx, as_of, by, zone)
         sums = _closed_sums(tx, account_id, closed)
-        query = query.join(journal, journal.c.id == entry.c.journal_id).where(
-            *_until(as_of, by), *_after_month(closed)
-        )
+        query = query.where(*_until(as_of, by, closed))
     for row in tx.execute(query):
         debit, credit = sums.get(row.account_id, (0, 0))
         sums[row.account_id] = debit + int(row.debit), credit + int(row.credit)
@@ -78,17 +76,25 @@ def is_provisional(tx: sa.Connection, as_of: datetime, by: By, zone: tzinfo) -> 
     return last is None or as_of + _INCLUSIVE > last.complete_until
 
 
-def _until(as_of: datetime, by: By) -> list[sa.ColumnElement[bool]]:
-    if by == "effective":
-        return [journal.c.effective_at <= as_of]
+def _until(as_of: datetime, by: By, closed: int) -> list[sa.ColumnElement[bool]]:
+    """Entries up to *as_of* of the months after *closed* (0: of all).
+
+    The journals are a subquery, so that both databases look for their dates first and then for
+    their entries, and never walk through an account's whole past.
+    """
     bound = floor_of(as_of + _INCLUSIVE)
-    # Said of both tables: either may be the one that is partitioned away.
-    return [journal.c.id < bound, entry.c.journal_id < bound]
+    of_journal = _after_month(closed)
+    of_journal.append(
+        journal.c.effective_at <= as_of if by == "effective" else journal.c.id < bound
+    )
+    chosen = entry.c.journal_id.in_(sa.select(journal.c.id).where(*of_journal))
+    # Said of the entries too, so that PostgreSQL leaves out the months that were recorded later.
+    return [chosen] if by == "effective" else [chosen, entry.c.journal_id < bound]
 
 
 def _after_month(closed: int) -> list[sa.ColumnElement[bool]]:
-    """Journals of later months than *closed* (0: all). The period decides; the date is there for
-    the index, two days early because the book's month may begin before that of UTC.
+    """Journals of later months. The period decides; the date is there for the index, two days early
+    because the book's month may begin before that of UTC.
     """
     if not closed:
         return []
