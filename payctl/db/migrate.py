@@ -104,13 +104,18 @@ def scripts() -> Path:
     return installed if installed.is_dir() else package.parent / "alembic"
 
 
-def run_frozen(connection: sa.Connection, revision: str, direction: str) -> None:
-    """Run each statement of ``REVISION.DATABASE.DIRECTION.sql`` exactly as written: the whole of a
-    migration, frozen per database, because triggers and functions are half of it.
+def frozen(dialect: sa.Dialect, revision: str, direction: str) -> list[str]:
+    """The statements of a migration (*direction* ``up`` or ``down``), from the file that holds them
+    frozen for each database: triggers and functions are half of them.
     """
-    name = f"{revision}.{connection.dialect.name}.{direction}.sql"
+    name = f"{revision}.{dialect.name}.{direction}.sql"
     text = (scripts() / "versions" / name).read_text(encoding="utf-8")
-    execute_all(connection, text.split(SEPARATOR))
+    return text.removesuffix("\n").split(SEPARATOR)
+
+
+def run_frozen(connection: sa.Connection, revision: str, direction: str) -> None:
+    """Run a migration exactly as it is written in its file."""
+    execute_all(connection, frozen(connection.dialect, revision, direction))
 
 
 def alembic_config() -> AlembicConfig:
