@@ -106,13 +106,18 @@ class Verifier:
             copies: further anchors to compare with, an auditor's own.
             tick: called after each block.
         """
+        # Looked at before the book is: a block that is sealed meanwhile has an anchor, but no place
+        # in the snapshot.
+        destinations = [
+            (each, self._newest(each)) for each in (*self._anchors.destinations, *copies)
+        ]
         with self._db.read() as tx:
             breaks = list(islice(self._blocks(tx, first, tick), LIMIT))
             unsealed, tail = self._tail(tx)
             breaks += tail
             states = []
-            for destination in (*self._anchors.destinations, *copies):
-                state, found = self._compare(tx, destination, first)
+            for destination, newest in destinations:
+                state, found = self._compare(tx, destination, range(first, newest + 1))
                 states.append(state)
                 breaks += found
             breaks += self._arithmetic(tx)
@@ -179,10 +184,19 @@ class Verifier:
 
     # -- anchors ----------------------------------------------------------------------------------
 
+    def _newest(self, destination: Destination) -> int:
+        """The last block a destination names; 0 when it names none or cannot be read."""
+        try:
+            return max((line.block for line in self._anchors.read(destination) or ()), default=0)
+        except NotWritten:
+            return 0
+
     def _compare(
-        self, tx: sa.Connection, destination: Destination, first: int
+        self, tx: sa.Connection, destination: Destination, numbers: range
     ) -> tuple[AnchorState, list[Break]]:
-        """A destination's lines against the blocks, and whether it has what was written to it."""
+        """A destination's lines about blocks *numbers* against the book, and whether it has what
+        was written to it.
+        """
         name = destination.name
         written = self._anchors.written(tx).get(name, 0)
         breaks: list[Break] = []
@@ -191,8 +205,8 @@ class Verifier:
             found = self._anchors.read(destination)
             if found is None:
                 return AnchorState(name, 0, written, readable=False), []
-            wanted = (line for line in found if line.block >= first)
-            while chunk := list(islice(wanted, _CHUNK)):
+            wanted = (line for line in found if line.block in numbers)
+            while len(breaks) < LIMIT and (chunk := list(islice(wanted, _CHUNK))):
                 lines += len(chunk)
                 last = max(last, *(line.block for line in chunk), 0)
                 for line in _differing(tx, chunk):
@@ -200,7 +214,7 @@ class Verifier:
                     breaks.append(Break("anchor.differs", detail, line.block))
         except NotWritten as error:
             breaks.append(Break("anchor.unreadable", f"{name}: {error}"))
-        if not breaks and last < written and written >= first:
+        if not breaks and last < written and written >= numbers.start:
             detail = f"block {written} was written to {name} and is not there"
             breaks.append(Break("anchor.missing", detail))
         return AnchorState(name, lines, last, readable=True), breaks[:LIMIT]

@@ -18,7 +18,7 @@ from payctl.db.audit_trail import AuditTrail
 from payctl.db.engine import Database
 from payctl.db.metadata import execute_all, load
 from payctl.errors import NotConfigured
-from payctl.ledger import blocks, journals
+from payctl.ledger import blocks, journals, partitions
 from tests import books, postgres
 from tests.db import catalog
 from tests.db.people import ADMIN
@@ -137,9 +137,16 @@ def test_a_book_of_the_first_revision_is_upgraded_with_its_journals(
     """Journals posted before there were blocks stay as they are, and are sealed like any other."""
     migrate.upgrade(empty, "0001_core")
     book = proof_kit.proven(empty, tmp_path / "anchors")
+    now = empty.clock.now()
     for number in range(7):
+        if number == 3:
+            with empty.transaction() as tx:
+                partitions.ensure(tx, now, months_ahead=0)
         book.sale(f"before{number}")
     migrate.upgrade(empty)
+    with empty.transaction() as tx:
+        made = partitions.ensure(tx, now, months_ahead=2)
+    assert len(made) == (0 if empty.is_sqlite else 2)
     assert kit.problems(empty) == [] and book.verify().ok
     book.sale("after")
     assert book.seal().journals == 8

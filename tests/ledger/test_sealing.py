@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +20,10 @@ from payctl.db.engine import Database
 from payctl.errors import Forbidden
 from payctl.ids import IdSource
 from payctl.ledger import blocks, sealing
+from payctl.ledger.model import Journal, cr, dr
 from payctl.ledger.proof_tables import block_item
 from payctl.ledger.tables import journal
+from payctl.ledger.verify import Verifier, sealed_journals
 from tests.ledger import kit
 from tests.ledger.proof_kit import BLOCK_SIZE, SEALER, Proven, proven, superuser
 
@@ -85,13 +87,14 @@ def test_who_may_seal(book: Proven) -> None:
 
 
 def test_ids_do_not_decide_what_is_sealed(book: Proven, db: Database, clock: ManualClock) -> None:
-    """A journal whose id is older than sealed ones, because it was made before the write lock."""
+    """Journals whose ids are older than sealed ones, because they were made before the lock."""
     book.sale("first")
     book.seal()
-    db.ids = IdSource(ManualClock(clock.now() - timedelta(seconds=30)))
-    book.sale("second")
-    assert book.seal().journals == 1
-    assert sealed_keys(db) == ["first", "second"]
+    for number in range(BLOCK_SIZE + 2):
+        db.ids = IdSource(ManualClock(clock.now() - timedelta(seconds=number)))
+        book.sale(f"s{number}")
+    assert book.seal().journals == BLOCK_SIZE + 2
+    assert sealed_keys(db) == ["first", *(f"s{number}" for number in range(BLOCK_SIZE + 2))]
     assert book.verify().ok
 
 
@@ -119,7 +122,7 @@ def test_vacuum_may_renumber_what_it_likes(book: Proven, db: Database) -> None:
 def test_a_fast_journal_waits_for_an_older_writer(book: Proven, db: Database) -> None:
     book.sale("before")
     with db.transaction() as slow:
-        legs = kit.dr("bank:a", 5, "EUR"), kit.cr("opening:migration", 5, "EUR")
+        legs = dr("bank:a", 5, "EUR"), cr("opening:migration", 5, "EUR")
         book.book.post(slow, kit.draft("slow", *legs))
         book.sale("fast")
         assert book.seal().journals == 1
@@ -178,6 +181,21 @@ def test_two_sealers_at_once_seal_each_journal_once(book: Proven, db: Database) 
     assert _together(book.seal, book.seal, book.seal) == []
     assert Counter(sealed_keys(db)) == Counter(keys)
     assert book.verify().ok
+
+
+def test_a_block_sealed_while_the_book_is_verified_is_no_break(book: Proven, db: Database) -> None:
+    """Its anchor is newer than what the verifier sees of the book."""
+    book.sale("before")
+    book.seal()
+
+    def source(tx: sa.Connection, number: int) -> Iterator[Journal]:
+        book.sale("meanwhile")
+        assert book.seal().journals == 1
+        return sealed_journals(tx, number)
+
+    found = Verifier(db, book.anchors, source).verify()
+    assert found.breaks == () and found.head is not None and found.head.number == 1
+    assert book.verify().head != found.head
 
 
 def test_sealing_while_others_post_leaves_nothing_out(book: Proven, db: Database) -> None:
