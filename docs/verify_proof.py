@@ -5,22 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-HEADER = ("number prev_hash root journals total_journals watermark complete_until_us sealed_at_us"
-          .split())  # fmt: skip
-
 
 def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def framed(header):  # every field with its length in front, see payctl/ledger/blocks.py
-    fields = [b"payctl.block/1"]
-    for name in HEADER:
-        text = str(header[name])
-        fields.append(bytes.fromhex(text) if name in ("prev_hash", "root") else text.encode())
-    return b"".join(len(field).to_bytes(4, "big") + field for field in fields)
-
-
+HEADER = "number prev_hash root journals total_journals watermark complete_until_us sealed_at_us"
 proof = json.loads(Path(sys.argv[1]).read_bytes())
 content, headers = bytes.fromhex(proof["content"]), proof["headers"]
 node = sha256(b"\x00", sha256(content))
@@ -30,11 +20,20 @@ for other in map(bytes.fromhex, proof["path"]):
         at, last = at >> 1, last >> 1
     node = sha256(b"\x01", other, node) if at & 1 else sha256(b"\x01", node, other)
     at, last = at >> 1, last >> 1
-good = node.hex() == headers[0]["root"]
-hashes = [sha256(framed(header)).hex() for header in headers]
+good, hashes = node.hex() == headers[0]["root"], []
+for header in headers:  # its hash is over its fields, each with its length in front
+    fields = [b"payctl.block/1"]
+    for name in HEADER.split():
+        text = str(header[name])
+        fields.append(bytes.fromhex(text) if name in ("prev_hash", "root") else text.encode())
+    hashes.append(sha256(*(len(field).to_bytes(4, "big") + field for field in fields)).hex())
 good &= [header["prev_hash"] for header in headers[1:]] == hashes[:-1]
 lines = [line for name in sys.argv[2:] for line in Path(name).read_text("utf-8").splitlines()]
 anchors = [json.loads(line) for line in lines if line.endswith("}")]  # a crash may cut one
 good &= (headers[-1]["number"], hashes[-1]) in {(each["block"], each["hash"]) for each in anchors}
-print("PROVEN" if good else "NOT PROVEN", content if good else "", sep="\n")
+print("PROVEN" if good else "NOT PROVEN")
+while good and content:  # what is proven, field by field
+    size = int.from_bytes(content[:4], "big") % 0xFFFFFFFF  # all ones: the field is absent
+    print("  ", content[4 : 4 + size])
+    content = content[4 + size :]
 sys.exit(0 if good else 1)
