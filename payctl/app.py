@@ -46,7 +46,11 @@ if TYPE_CHECKING:
     from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
+    from payctl.payments.exports import Exports
+    from payctl.payments.first_answer import FirstAnswers
     from payctl.payments.gateway_settings import GatewaySettings
+    from payctl.payments.imports import Imports
+    from payctl.payments.intake import Intake
     from payctl.payments.outcomes import Outcomes
     from payctl.payments.queries import Queries
     from payctl.payments.refund_outcomes import RefundOutcomes
@@ -277,14 +281,29 @@ class App:
         from payctl.payments.service import Payments
 
         return Payments(
-            self.db,
-            self.router,
-            self.breakers,
-            self.dispatch,
-            self.outcomes,
+            self.db, self.intake, self.first_answers, self.router, self.dispatch, self.outcomes,
             self.outbox,
-            self.parties,
-        )
+        )  # fmt: skip
+
+    @cached_property
+    def intake(self) -> Intake:
+        from payctl.payments.intake import Intake
+
+        return Intake(self.db, self.router, self.breakers, self.dispatch, self.parties, self.outbox)
+
+    @cached_property
+    def first_answers(self) -> FirstAnswers:
+        from payctl.payments.first_answer import FirstAnswers
+
+        return FirstAnswers(self.db, self.book, self.commissions.known, self.breakers, self.outbox)
+
+    @cached_property
+    def imports(self) -> Imports:
+        from payctl.payments.imports import Imports
+
+        # An account whose provider has no adapter yet has a past all the same.
+        names = {*self.config.gateways, *self.gateways}
+        return Imports(self.db, self.book, self.parties, self.outbox, names)
 
     @cached_property
     def captures(self) -> Captures:
@@ -324,6 +343,12 @@ class App:
         from payctl.payments.queries import Queries
 
         return Queries(self.db)
+
+    @cached_property
+    def exports(self) -> Exports:
+        from payctl.payments.exports import Exports
+
+        return Exports(self.db)
 
     @cached_property
     def statistics(self) -> Statistics:

@@ -61,7 +61,7 @@ class IdSource:
 
     def new(self) -> UUID:
         """A fresh UUIDv7 of the clock's present millisecond."""
-        ms = int(self._clock.now().timestamp() * 1000)
+        ms = _milliseconds(self._clock.now())
         with self._lock:
             if ms == self._last_ms:
                 self._tail += 1 + self._random.getrandbits(32)
@@ -72,16 +72,28 @@ class IdSource:
                 self._tail = self._random.getrandbits(73)
             self._last_ms = ms
             tail = self._tail
-        value = (
-            (ms & (2**48 - 1)) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & (2**62 - 1)
-        )
-        return UUID(int=value)
+        return _uuid7(ms, tail)
+
+    def at(self, moment: datetime) -> UUID:
+        """A fresh UUIDv7 of the millisecond *moment*, for what happened before it was written down:
+        it takes its place among the ids of that time.
+        """
+        return _uuid7(_milliseconds(moment), self._random.getrandbits(74))
 
     def token(self, nbytes: int = 16) -> str:
         """Random hexadecimal text of ``2 * nbytes`` letters, for references that must not be
         guessed.
         """
         return f"{self._random.getrandbits(nbytes * 8):0{nbytes * 2}x}"
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def _uuid7(ms: int, tail: int) -> UUID:
+    value = (ms & (2**48 - 1)) << 80 | 7 << 76 | (tail >> 62) << 64 | 2 << 62 | tail & (2**62 - 1)
+    return UUID(int=value)
 
 
 def seeded(clock: Clock, seed: int) -> IdSource:
@@ -91,7 +103,7 @@ def seeded(clock: Clock, seed: int) -> IdSource:
 
 def floor_of(at: datetime) -> UUID:
     """The smallest UUIDv7 of the millisecond *at*: a bound for ranges of ids by time."""
-    return UUID(int=(int(at.timestamp() * 1000) & (2**48 - 1)) << 80)
+    return UUID(int=(_milliseconds(at) & (2**48 - 1)) << 80)
 
 
 def encode(kind: str, value: UUID) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from payctl import ids
+from payctl.cli import payment_files
 from payctl.cli import payment_options as o
 from payctl.cli.framework import (
     AfterOption,
@@ -30,12 +31,12 @@ from payctl.cli.framework import (
     confirm,
     emit_list,
     finish,
-    noun,
     progress,
     required_amount,
     session,
     span_of,
 )
+from payctl.cli.payment_app import app
 from payctl.cli.payment_input import payment_input
 from payctl.cli.payment_views import (
     COLUMNS,
@@ -52,7 +53,8 @@ from payctl.payments.details import PaymentDetail, PaymentFilter
 from payctl.payments.model import Operation
 from payctl.payments.views import PAYMENTS, payment_json, statistic_json
 
-app = noun("payments")
+__all__ = ["app", "payment_files"]
+
 _OUTCOMES = {
     ExitCode.DECLINED: "declined for good; no money moved",
     ExitCode.NOT_SENT: "nothing was sent: safe to pay again",

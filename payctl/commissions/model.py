@@ -108,6 +108,35 @@ class Split:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Rates and roles of some organisers' sales since ever, read once to look up many sales.
+
+    ``roles`` are sale type, moment and role, newest first.
+    """
+
+    rates: Mapping[tuple[str, str], list[Rate]]
+    roles: tuple[tuple[str, datetime, str], ...]
+
+    def rate(
+        self, *, sale_type: str, organiser: str, currency: str, country: str | None, at: datetime
+    ) -> Rate | None:
+        """The most specific rate valid at *at*, or ``None``."""
+        fitting = [
+            rate
+            for owner in {"", organiser}
+            for rate in self.rates.get((sale_type, owner), ())
+            if rate.scope.currency in ("", currency)
+            and rate.scope.country in ("", country or "")
+            and rate.valid_from <= at
+        ]
+        return choose(fitting)
+
+    def role(self, sale_type: str, at: datetime) -> str:
+        """``agent`` or ``principal`` at *at*."""
+        return next(role for kind, since, role in self.roles if kind == sale_type and since <= at)
+
+
 def choose(rates: list[Rate]) -> Rate | None:
     """The rate that counts among all that fit a sale and are valid at its moment: per scope the
     newest, then the most specific scope that has not been withdrawn.

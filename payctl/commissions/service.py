@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from payctl.commissions import model
 from payctl.commissions.model import OwnSale, Rate, Scope, Split
+from payctl.commissions.rate_book import RateBook, rate_of
 from payctl.commissions.tables import ROLES, SALE_TYPES, commission_rate, commission_role
 from payctl.countries import COUNTRIES
 from payctl.db.actor import Actor
@@ -58,6 +59,8 @@ class Commissions:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        #: for sales that must not wait for a query; at most a second old
+        self.known = RateBook(db)
 
     # -- what a sale needs ----------------------------------------------------------------------
 
@@ -87,7 +90,7 @@ class Commissions:
                 table.c.valid_from <= at,
             )
         )
-        found = model.choose([_rate(row) for row in rows])
+        found = model.choose([rate_of(row) for row in rows])
         if found is None:
             raise NotConfigured(
                 "commission.no_rate", sale_type=sale_type, currency=currency, organiser=organiser
@@ -183,7 +186,7 @@ class Commissions:
         if organiser is not None:
             query = query.where(table.c.organiser == organiser)
         with self._db.read() as tx:
-            return [_rate(row) for row in tx.execute(query)]
+            return [rate_of(row) for row in tx.execute(query)]
 
     def set_rate(
         self,
@@ -232,6 +235,7 @@ class Commissions:
         )  # fmt: skip
         with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             self._insert(tx, actor, rate)
+        self.known.forget()
         return rate
 
     def _insert(self, tx: sa.Connection, actor: Actor, rate: Rate) -> None:
@@ -312,15 +316,8 @@ class Commissions:
                 raise Conflict("commission.same_moment", field="from", at=now.isoformat()) from None
             data = {"sale_type": sale_type, "role": role}
             record(self._db, tx, actor, "commission.role_set", "commission_role", new, data, reason)
+        self.known.forget()
         return row
-
-
-def _rate(row: sa.Row[Any]) -> Rate:
-    return Rate(
-        row.id, Scope(row.sale_type, row.organiser, row.currency, row.country), row.valid_from,
-        row.rate_ppm, row.vat_country, row.vat_ppm, row.minimum_minor, row.maximum_minor,
-        row.withdrawn, row.set_by, row.reason,
-    )  # fmt: skip
 
 
 def _words(scope: Scope) -> tuple[str, str, str]:

@@ -67,7 +67,20 @@ def record(
         buffer = _Buffer(transaction)
         tx.info[_BUFFER] = buffer
         db.at_commit(tx, lambda connection: _flush(db, connection), rank=AT_COMMIT_RANK)
-    row: dict[str, Any] = {
+    buffer.rows.append(row(db, actor, action, subject_kind, subject_id, data, reason))
+
+
+def row(
+    db: Database,
+    actor: Actor,
+    action: str,
+    subject_kind: str,
+    subject_id: UUID | None,
+    data: Mapping[str, Any],
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """A record that is not in a chain yet, for :func:`append`; arguments as :func:`record`."""
+    return {
         "id": db.ids.new(),
         "at": db.clock.now(),
         "actor": actor.name,
@@ -81,7 +94,6 @@ def record(
         "reason": None if reason is None else _plain(reason),
         "data": _plain(data),
     }
-    buffer.rows.append(row)
 
 
 def denied(db: Database, actor: Actor, error: PayctlError) -> None:
@@ -103,37 +115,52 @@ def revealed(
 
 def _flush(db: Database, tx: sa.Connection) -> None:
     buffer: _Buffer = tx.info.pop(_BUFFER)
+    append(db, tx, buffer.rows)
+
+
+def append(db: Database, tx: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add records to the connection's chain, as the last thing of its transaction."""
     if db.is_sqlite:
-        _append_here(tx, buffer.rows)
+        _append_here(tx, rows)
         return
-    chain = tx.info.setdefault(_CHAIN, int(db.ids.token(4), 16) % CHAINS)
-    rows = [
+    text = json.dumps(chainable(rows), ensure_ascii=False)
+    tx.execute(_APPEND, {"chain": chain_of(db, tx), "rows": text})
+
+
+def chain_of(db: Database, tx: sa.Connection) -> int:
+    """The chain this connection writes to."""
+    chain: int = tx.info.setdefault(_CHAIN, int(db.ids.token(4), 16) % CHAINS)
+    return chain
+
+
+def chainable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Records as the database function ``audit_append`` takes them."""
+    return [
         {
-            **row,
-            "id": str(row["id"]),
-            "at": _moment(row["at"]),
-            "subject_id": None if row["subject_id"] is None else str(row["subject_id"]),
-            "content": content_hash(row).hex(),
+            **each,
+            "id": str(each["id"]),
+            "at": _moment(each["at"]),
+            "subject_id": None if each["subject_id"] is None else str(each["subject_id"]),
+            "content": content_hash(each).hex(),
         }
-        for row in buffer.rows
+        for each in rows
     ]
-    tx.execute(_APPEND, {"chain": chain, "rows": json.dumps(rows, ensure_ascii=False)})
 
 
 _APPEND = sa.text("SELECT audit_append(:chain, CAST(:rows AS jsonb))")
 
 
-def _append_here(tx: sa.Connection, rows: list[dict[str, Any]]) -> None:
+def _append_here(tx: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     head = tx.execute(
         sa.select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.chain == 0)
     ).one_or_none()
     seq, previous = (0, ZERO) if head is None else (head.seq, head.hash)
-    for row in rows:
+    for each in rows:
         seq += 1
-        this = chained(previous, 0, seq, content_hash(row))
-        row.update(chain=0, seq=seq, prev_hash=previous, hash=this)
+        this = chained(previous, 0, seq, content_hash(each))
+        each.update(chain=0, seq=seq, prev_hash=previous, hash=this)
         previous = this
-    tx.execute(sa.insert(audit), rows)
+    tx.execute(sa.insert(audit), list(rows))
     if head is None:
         tx.execute(sa.insert(audit_head).values(chain=0, seq=seq, hash=previous))
     else:

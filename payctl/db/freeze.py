@@ -1,9 +1,10 @@
 """Write a migration's SQL from the tables declared in code: ``python -m payctl.db.freeze NAME``.
 
 A revision gets the statements that no revision before it has: the first one a whole book, a later
-one what is new. What changes an object that is there already (a column, an index of it) has to be
-undone by hand in the ``down`` files. The files are what runs from then on; the tests hold them
-against the declarations, so a change of a table without a migration is found.
+one what is new. What it takes away (a trigger that another one replaces), and what undoes a change
+of an object that stays (a column), is added to the files by hand. The files are what runs from then
+on; the tests hold them against the declarations, so a change of a table without a migration is
+found.
 """
 
 from __future__ import annotations
@@ -59,10 +60,12 @@ def _quoted(name: str) -> str:
 
 
 def write(revision: str, folder: Path) -> list[Path]:
-    """Write the four files of *revision*; returns their paths."""
+    """Write the files of *revision*, one for each database and direction; returns their paths."""
     written = []
     for dialect in dialects():
         for direction, sql in (("up", up(dialect, revision)), ("down", down(dialect, revision))):
+            if not sql:
+                continue
             path = folder / f"{revision}.{dialect.name}.{direction}.sql"
             path.write_text(SEPARATOR.join(sql) + "\n", encoding="utf-8")
             written.append(path)

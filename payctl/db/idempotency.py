@@ -45,6 +45,15 @@ def fingerprint(request: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(canonical(request).encode()).digest()
 
 
+def check_length(key: str) -> None:
+    """
+    Raises:
+        InvalidInput: ``key.bad_length``.
+    """
+    if not 1 <= len(key) <= MAX_KEY:
+        raise InvalidInput("key.bad_length", field="key", limit=MAX_KEY)
+
+
 def claim(db: Database, tx: sa.Connection, scope: str, key: str, fingerprint: bytes) -> Claim:
     """Claim *key* within *scope* for the request with this *fingerprint*.
 
@@ -54,8 +63,7 @@ def claim(db: Database, tx: sa.Connection, scope: str, key: str, fingerprint: by
         InvalidInput: ``key.bad_length``.
         Conflict: ``key.reused`` when the key belongs to a request with another fingerprint.
     """
-    if not 1 <= len(key) <= MAX_KEY:
-        raise InvalidInput("key.bad_length", field="key", limit=MAX_KEY)
+    check_length(key)
     insert = (sqlite if db.is_sqlite else postgresql).insert(idempotency)
     row = {"scope": scope, "key": key, "fingerprint": fingerprint, "created_at": db.clock.now()}
     done = tx.execute(

@@ -30,11 +30,13 @@ TABLE_MODULES = (
     "payctl.db.tables",
     "payctl.ledger.tables",
     "payctl.ledger.proof_tables",
+    "payctl.ledger.functions",
     "payctl.commissions.tables",
     "payctl.parties.tables",
     "payctl.cases.tables",
     "payctl.notifications.tables",
     "payctl.payments.tables",
+    "payctl.payments.functions",
     "payctl.payments.gateway_tables",
     "payctl.webhooks.tables",
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 #: The revision this program works with: the newest in ``alembic/versions``.
-HEAD = "0002_proof"
+HEAD = "0003_bulk"
 #: Between two statements of a frozen file.
 SEPARATOR = "\n-- next\n"
 VERSION_TABLE = "alembic_version"
@@ -106,11 +106,13 @@ def scripts() -> Path:
 
 def frozen(dialect: sa.Dialect, revision: str, direction: str) -> list[str]:
     """The statements of a migration (*direction* ``up`` or ``down``), from the file that holds them
-    frozen for each database: triggers and functions are half of them.
+    frozen for each database: triggers and functions are half of them. A revision that concerns one
+    database only has no file for the other.
     """
-    name = f"{revision}.{dialect.name}.{direction}.sql"
-    text = (scripts() / "versions" / name).read_text(encoding="utf-8")
-    return text.removesuffix("\n").split(SEPARATOR)
+    file = scripts() / "versions" / f"{revision}.{dialect.name}.{direction}.sql"
+    if not file.exists():
+        return []
+    return file.read_text(encoding="utf-8").removesuffix("\n").split(SEPARATOR)
 
 
 def run_frozen(connection: sa.Connection, revision: str, direction: str) -> None:

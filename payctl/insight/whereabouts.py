@@ -92,7 +92,7 @@ class Whereabouts:
 #: Journals by which money goes back to the customer, or comes back from there.
 _PAID_BACK = frozenset({"refund_paid", "refund_returned", "refunded_twice"})
 #: Accounts that say where money lies rather than whose it is.
-_HOLDERS = frozenset({"gateway", "transit", "bank", "dispute"})
+_HOLDERS = frozenset({"gateway", "transit", "bank", "dispute", "opening"})
 _UNSURE = frozenset({AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.QUARANTINED})
 _WAITING = frozenset({AttemptState.REQUIRES_ACTION, AttemptState.PENDING})
 _VERDICTS = (

@@ -14,7 +14,6 @@ one before it. The watermark tells the sealer where to go on (see ``sealing``).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from payctl.db.types import to_micros
-from payctl.ledger.content import framed
+from payctl.ledger.content import digest, framed
 from payctl.ledger.proof_tables import block, block_item
 from payctl.ledger.tables import journal
 
@@ -65,7 +64,7 @@ class Block:
 
 def header_hash(header: Block) -> bytes:
     """SHA-256 of a block's header, in the format above."""
-    fields = [
+    fields: list[bytes | None] = [
         b"payctl.block/1",
         b"%d" % header.number,
         header.prev_hash,
@@ -76,7 +75,7 @@ def header_hash(header: Block) -> bytes:
         b"%d" % to_micros(header.complete_until),
         b"%d" % to_micros(header.sealed_at),
     ]
-    return hashlib.sha256(framed(fields)).digest()
+    return digest(framed(fields))
 
 
 def head(tx: sa.Connection) -> Block | None:

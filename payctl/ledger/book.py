@@ -1,16 +1,16 @@
 """The book: the only writer of entries.
 
-A posting runs inside its caller's transaction: it claims its key, opens accounts on first use,
-locks the guarded balances, decides, and only then writes. So a refusal changes nothing, and the
-caller may go on in the same transaction. The database checks the rules again (``tables``).
+A posting runs inside its caller's transaction: it opens accounts on first use, locks the guarded
+balances it may have to refuse, decides, and only then writes, claiming its key on the way. So a
+refusal changes nothing, and the caller may go on in the same transaction. One journal is a batch of
+one: there is one way to post. The database checks the rules again (``tables``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -21,26 +21,23 @@ from payctl.db.engine import Database
 from payctl.db.tables import idempotency as keys
 from payctl.errors import Conflict, InvalidInput, NotFound
 from payctl.ids import encode
-from payctl.ledger import drafts, journals, reversals, store
-from payctl.ledger.content import content_hash, fingerprint, plain
-from payctl.ledger.expiry import release_expired
-from payctl.ledger.model import Draft, Journal, Leg, Posted, Refusal
-from payctl.ledger.tables import entry, journal
-from payctl.money import format_money
+from payctl.ledger import drafts, funds, journals, posting, reversals, store
+from payctl.ledger.content import fingerprint, plain
+from payctl.ledger.model import KEY_REUSED, Draft, Journal, Leg, Posted, Refusal
+from payctl.ledger.posting import Decided, Unwritten
 
 #: Scope of posting keys among the idempotency keys.
 SCOPE = "journal"
+#: Journals written by one statement at most; a longer row of drafts takes several.
+MAX_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """A decided posting: everything it needs is locked, nothing of it is written."""
+class _Asked:
+    """A sound draft and what its key stands for."""
 
     draft: Draft
-    posted_at: datetime
-    effective_at: datetime
-    period: int
-    accounts: Mapping[store.AccountKey, store.Account]
+    fingerprint: bytes
 
 
 class Book:
@@ -54,6 +51,7 @@ class Book:
     def __init__(self, db: Database, zone: tzinfo = UTC) -> None:
         self._db = db
         self._zone = zone
+        self._memory = store.Memory(db)
 
     # -- posting --------------------------------------------------------------------------------
 
@@ -68,21 +66,23 @@ class Book:
                 Nothing is written then, and the key stays free.
             NotFound: ``ledger.journal_not_found`` for an unknown ``reverses_id``.
         """
-        draft = drafts.checked(draft)
-        known = self._claim(tx, draft.posting_key, fingerprint(draft))
-        if isinstance(known, Refusal):
-            raise known.error()
-        if known is not None:
-            return known
-        try:
-            plan = self._plan(tx, draft)
-        except NotFound:
-            self._forget(tx, draft.posting_key)
-            raise
-        if isinstance(plan, Refusal):
-            self._forget(tx, draft.posting_key)
-            raise plan.error()
-        return self._write(tx, plan)
+        [verdict] = self.post_many(tx, [draft])
+        if isinstance(verdict, Refusal):
+            raise verdict.error()
+        return verdict
+
+    def post_many(self, tx: sa.Connection, wanted: Sequence[Draft]) -> list[Posted | Refusal]:
+        """Post drafts with a verdict for each, exactly as one :meth:`post` after the other would,
+        in a number of statements that does not grow with them.
+
+        A draft that is refused writes nothing, its key stays free, and the others are posted.
+
+        Raises:
+            InvalidInput: as :meth:`post`, for any of them; then nothing is written.
+            NotFound: ``ledger.journal_not_found`` for an unknown ``reverses_id``.
+        """
+        asked = [_Asked(each, fingerprint(each)) for each in map(drafts.checked, wanted)]
+        return self._post(tx, asked)
 
     def post_or_refuse(self, tx: sa.Connection, draft: Draft) -> Posted | Refusal:
         """Post *draft*, or keep the refusal under its key: a key once refused stays refused.
@@ -94,15 +94,18 @@ class Book:
             Conflict: ``ledger.key_reused``.
         """
         draft = drafts.checked(draft)
-        known = self._claim(tx, draft.posting_key, fingerprint(draft))
-        if known is not None:
-            return known
-        plan = self._plan(tx, draft)
-        if isinstance(plan, Refusal):
-            response = {"code": plan.code, "params": dict(plan.params)}
-            idempotency.settle(tx, SCOPE, draft.posting_key, "refused", None, response)
-            return plan
-        return self._write(tx, plan)
+        asked = _Asked(draft, fingerprint(draft))
+        [verdict] = self._post(tx, [asked])
+        if isinstance(verdict, Posted) or verdict.replayed:
+            return verdict
+        if verdict.code == KEY_REUSED:
+            raise verdict.error()
+        claim = idempotency.claim(self._db, tx, SCOPE, draft.posting_key, asked.fingerprint)
+        if not claim.new:
+            return self._known(tx, [asked])[draft.posting_key]
+        response = {"code": verdict.code, "params": dict(verdict.params)}
+        idempotency.settle(tx, SCOPE, draft.posting_key, "refused", None, response)
+        return verdict
 
     def post_fact(
         self, tx: sa.Connection, draft: Draft, *, provider_account: str, gateway: str
@@ -119,22 +122,51 @@ class Book:
             InvalidInput: ``ledger.fact_without_money`` when the draft is refused and moves nothing
                 on *provider_account*.
         """
-        known = self._claim(tx, draft.posting_key, fingerprint(draft, with_time=False))
-        if isinstance(known, Refusal):
-            raise known.error()
-        if known is not None:
-            return known
-        dated = self._in_open_period(tx, draft)
+        print_ = fingerprint(draft, with_time=False)
+        verdict = self._post_dated(tx, draft, print_)
+        if isinstance(verdict, Refusal) and verdict.code == "ledger.period_closed":
+            # The month was closed since this process last looked, and it knows now.
+            verdict = self._post_dated(tx, draft, print_)
+        if isinstance(verdict, Refusal) and verdict.code != KEY_REUSED and not verdict.replayed:
+            dated = self._in_open_period(tx, draft)
+            suspended = drafts.suspended(dated, verdict, provider_account, gateway)
+            [verdict] = self._post(tx, [_Asked(drafts.checked(suspended), print_)])
+        if isinstance(verdict, Refusal):
+            raise verdict.error()
+        return verdict
+
+    def _post_dated(self, tx: sa.Connection, draft: Draft, print_: bytes) -> Posted | Refusal:
+        """Post a fact with a date in an open month; what is unsound about it is a refusal too."""
+        asked = _Asked(self._in_open_period(tx, draft), print_)
         try:
-            plan = self._plan(tx, drafts.checked(dated))
+            [verdict] = self._post(tx, [replace(asked, draft=drafts.checked(asked.draft))])
         except (InvalidInput, NotFound) as error:
-            plan = Refusal(error.code, {})
-        if isinstance(plan, Refusal):
-            suspended = drafts.suspended(dated, plan, provider_account, gateway)
-            plan = self._plan(tx, drafts.checked(suspended))
-            if isinstance(plan, Refusal):
-                raise plan.error()
-        return self._write(tx, plan)
+            return self._known(tx, [asked]).get(draft.posting_key) or Refusal(error.code, {})
+        return verdict
+
+    def facts(self, tx: sa.Connection, wanted: Sequence[Draft]) -> list[Decided] | None:
+        """Providers' facts decided without a lock, for :func:`posting.write` in this transaction;
+        ``None`` when any of them needs :meth:`post_fact`: it opens an account, takes from a guarded
+        one, is dated in a closed month or is unsound.
+        """
+        try:
+            asked = [_Asked(drafts.checked(each), fingerprint(each, with_time=False))
+                     for each in wanted]  # fmt: skip
+        except InvalidInput:
+            return None
+        keys_ = {(leg.account, leg.currency) for each in asked for leg in each.draft.legs}
+        found = self._memory.find(tx, keys_)
+        if len(found) < len(keys_):
+            return None
+        closed_until, now = self._memory.closed_until(tx), self._db.clock.now()
+        decided = [
+            each.draft.reverses_id is None
+            and not funds.takes(each.draft, found)
+            and self._decided(each, found, closed_until, now)
+            for each in asked
+        ]
+        journals = [each for each in decided if isinstance(each, Decided)]
+        return journals if len(journals) == len(decided) else None
 
     def reverse(
         self,
@@ -202,22 +234,89 @@ class Book:
 
     # -- how ------------------------------------------------------------------------------------
 
-    def _claim(self, tx: sa.Connection, key: str, print_: bytes) -> Posted | Refusal | None:
-        """What is already stored under the key, or ``None`` when it is now ours."""
-        try:
-            claim = idempotency.claim(self._db, tx, SCOPE, key, print_)
-        except Conflict:
-            raise Conflict("ledger.key_reused", field="key", key=key) from None
-        if claim.new:
-            return None
-        if claim.subject_id is None:
-            return Refusal(claim.response["code"], claim.response["params"], replayed=True)
-        return self._posted(tx, claim.subject_id)
+    def _post(self, tx: sa.Connection, asked: Sequence[_Asked]) -> list[Posted | Refusal]:
+        """Post in order. What reverses a journal, or repeats a key, goes in a batch after those
+        before it, because it depends on what they did.
+        """
+        verdicts: list[Posted | Refusal] = []
+        batch: list[_Asked] = []
+        keys: set[str] = set()
+        for each in asked:
+            alone = each.draft.reverses_id is not None
+            if batch and (alone or each.draft.posting_key in keys or len(batch) >= MAX_BATCH):
+                verdicts += self._post_batch(tx, batch)
+                batch, keys = [], set()
+            batch.append(each)
+            keys.add(each.draft.posting_key)
+            if alone:
+                verdicts += self._post_batch(tx, batch)
+                batch, keys = [], set()
+        return verdicts + (self._post_batch(tx, batch) if batch else [])
 
-    @staticmethod
-    def _forget(tx: sa.Connection, key: str) -> None:
-        """Give a key back that was claimed in this transaction."""
-        tx.execute(sa.delete(keys).where(keys.c.scope == SCOPE, keys.c.key == key))
+    def _post_batch(self, tx: sa.Connection, batch: Sequence[_Asked]) -> list[Posted | Refusal]:
+        """Decide and write drafts of different keys.
+
+        Accounts and closed months are taken from memory; before anything is refused for good, or
+        when the database finds that memory is old, they are read anew. Where a key turns out to be
+        taken, its stored answer is the verdict and the rest is decided once more.
+        """
+        known: dict[str, Posted | Refusal] = {}
+        fresh = False
+        while True:
+            left = [each for each in batch if each.draft.posting_key not in known]
+            decided = self._decide(tx, left)
+            if any(isinstance(each, Refusal) for each in decided.values()):
+                taken = self._known(tx, left)
+                if taken or not fresh:
+                    known |= taken
+                    fresh = self._forget()
+                    continue
+            journals = [each for each in decided.values() if isinstance(each, Decided)]
+            written = self._write(tx, journals)
+            if written is Unwritten.TAKEN:
+                known |= self._known(tx, left)
+            elif written is Unwritten.STALE:
+                fresh = self._forget()
+            else:
+                break
+        done = dict(zip((each.draft.posting_key for each in journals), written, strict=True))
+        final = {**known, **decided, **done}
+        return [final[each.draft.posting_key] for each in batch]  # type: ignore[misc]
+
+    def _write(self, tx: sa.Connection, journals: Sequence[Decided]) -> list[Posted] | Unwritten:
+        try:
+            written = posting.write(tx, journals) if journals else []
+        except sa.exc.DBAPIError:
+            self._forget()
+            raise
+        if not isinstance(written, Unwritten):
+            for each in journals:
+                if each.draft.reverses_id is not None:
+                    reversals.apply(tx, each.draft)
+        return written
+
+    def _forget(self) -> bool:
+        """Read accounts and closed months anew at the next decision; true, for the caller."""
+        self._memory = store.Memory(self._db)
+        return True
+
+    def _known(self, tx: sa.Connection, asked: Sequence[_Asked]) -> dict[str, Posted | Refusal]:
+        """What is stored under the keys of *asked*: the journal, the refusal, or a refusal because
+        the key stands for something else.
+        """
+        prints = {each.draft.posting_key: each.fingerprint for each in asked}
+        query = sa.select(keys.c.key, keys.c.fingerprint, keys.c.subject_id, keys.c.response)
+        found: dict[str, Posted | Refusal] = {}
+        for row in tx.execute(query.where(keys.c.scope == SCOPE, keys.c.key.in_(list(prints)))):
+            if row.fingerprint != prints[row.key]:
+                found[row.key] = Refusal(KEY_REUSED, {"key": row.key})
+            elif row.subject_id is None:
+                found[row.key] = Refusal(
+                    row.response["code"], row.response["params"], replayed=True
+                )
+            else:
+                found[row.key] = self._posted(tx, row.subject_id)
+        return found
 
     def _posted(self, tx: sa.Connection, journal_id: UUID) -> Posted:
         stored = self.get(tx, journal_id)
@@ -244,7 +343,7 @@ class Book:
 
     def _in_open_period(self, tx: sa.Connection, draft: Draft) -> Draft:
         """*draft* dated in a month that takes journals: a closed one becomes today."""
-        closed = store.closed_until(tx)
+        closed = self._memory.closed_until(tx)
         now = self._db.clock.now()
         if self.period_of(draft.effective_at or now) > closed:
             return draft
@@ -254,136 +353,47 @@ class Book:
         year, month = divmod(closed // 100 * 12 + closed % 100, 12)
         return drafts.redated(draft, datetime(year, month + 1, 1, tzinfo=self._zone))
 
-    def _plan(self, tx: sa.Connection, draft: Draft) -> _Plan | Refusal:
-        """Lock what the draft needs and decide. Writes nothing but new, empty accounts."""
-        refused = reversals.refusal(self._db, tx, draft)
-        if refused is not None:
-            return refused
-        now = self._db.clock.now()
+    def _decide(self, tx: sa.Connection, batch: Sequence[_Asked]) -> dict[str, Decided | Refusal]:
+        """A verdict for each of *batch*, by key, in order: each sees what those before it take.
+        Locks what may be refused, and writes nothing but new, empty accounts.
+        """
+        wanted = {(leg.account, leg.currency) for each in batch for leg in each.draft.legs}
+        found = self._memory.find_or_open(tx, wanted)
+        reversed_ = [each.draft for each in batch if each.draft.reverses_id is not None]
+        refused = {each.posting_key: reversals.refusal(self._db, tx, each) for each in reversed_}
+        free = funds.Funds(self._db, tx, [each.draft for each in batch], found)
+        closed_until, now = self._memory.closed_until(tx), self._db.clock.now()
+        verdicts: dict[str, Decided | Refusal] = {}
+        for each in batch:
+            key = each.draft.posting_key
+            verdict = refused.get(key) or self._decided(each, found, closed_until, now)
+            if isinstance(verdict, Decided):
+                verdict = free.take(each.draft) or verdict
+            verdicts[key] = verdict
+        return verdicts
+
+    def _decided(
+        self,
+        asked: _Asked,
+        found: Mapping[store.AccountKey, store.Account],
+        closed_until: int,
+        now: datetime,
+    ) -> Decided | Refusal:
+        draft = asked.draft
         effective_at = draft.effective_at or now
         period = self.period_of(effective_at)
-        if period <= store.closed_until(tx):
+        if period <= closed_until:
             return Refusal("ledger.period_closed", {"period": period})
-        found = store.find_or_open(
-            self._db, tx, {(leg.account, leg.currency) for leg in draft.legs}
-        )
-        for each in found.values():
-            if each.closed:
-                return Refusal("ledger.account_closed", {"account": each.full_code})
-        short = self._short_of_funds(tx, draft, found)
-        return short or _Plan(draft, now, effective_at, period, found)
-
-    def _short_of_funds(
-        self,
-        tx: sa.Connection,
-        draft: Draft,
-        found: Mapping[store.AccountKey, store.Account],
-    ) -> Refusal | None:
-        guarded = {each.id: each for each in found.values() if each.guarded}
-        needed = {
-            id_: -guarded[id_].side * delta
-            for id_, (delta, _) in drafts.deltas(draft, found).items()
-            if id_ in guarded
-        }
-        balances = store.lock_guarded(tx, guarded)
-        short = [id_ for id_, amount in needed.items() if amount > max(balances[id_].free_minor, 0)]
-        if short and release_expired(self._db, tx, actor=draft.actor, account_ids=short):
-            balances = store.lock_guarded(tx, guarded)
-            short = [id_ for id_ in short if needed[id_] > balances[id_].free_minor]
-        if not short:
-            return None
-        first = min((guarded[id_] for id_ in short), key=lambda each: each.full_code)
-        free = balances[first.id].free_minor
-        return Refusal(
-            "ledger.insufficient_funds",
-            {
-                "account": first.full_code,
-                "available": format_money(free, first.currency),
-                "needed": format_money(needed[first.id], first.currency),
-                "available_minor": free,
-                "needed_minor": needed[first.id],
-                "currency": first.currency,
-            },
-        )
-
-    def _write(self, tx: sa.Connection, plan: _Plan) -> Posted:
-        draft = plan.draft
-        reversals.apply(tx, draft)
-        deltas = drafts.deltas(draft, plan.accounts)
-        moved = store.move(tx, plan.accounts.values(), deltas)
-        entries = drafts.entries(draft, plan.accounts, moved)
-        stored = Journal(
-            self._db.ids.new(), draft.kind, draft.posting_key, plan.posted_at, plan.effective_at,
-            plan.period, draft.actor, draft.reason, draft.payment_id, draft.reverses_id,
-            plain(draft.meta), b"", entries,
+        for leg in draft.legs:
+            account = found[leg.account, leg.currency]
+            if account.closed:
+                return Refusal("ledger.account_closed", {"account": account.full_code})
+        return Decided(
+            draft, self._db.ids.new(), asked.fingerprint, now, effective_at, period,
+            plain(draft.meta), found,
         )  # fmt: skip
-        self._insert(tx, stored, plan.accounts)
-        idempotency.settle(tx, SCOPE, draft.posting_key, "posted", stored.id)
-        reason = stored.meta.get("suspense_reason")
-        return Posted(stored.id, stored.kind, entries, suspense_reason=reason)
-
-    def _insert(
-        self,
-        tx: sa.Connection,
-        stored: Journal,
-        found: Mapping[store.AccountKey, store.Account],
-    ) -> None:
-        """PostgreSQL checks the entries against their journal, SQLite seals them with it."""
-        row = {
-            "id": stored.id, "kind": stored.kind, "posting_key": stored.posting_key,
-            "posted_at": stored.posted_at, "effective_at": stored.effective_at,
-            "period": stored.period, "legs": len(stored.entries),
-            "reverses_id": stored.reverses_id, "payment_id": stored.payment_id,
-            "actor": stored.actor, "reason": stored.reason, "meta": stored.meta,
-            "content_hash": content_hash(stored),
-        }  # fmt: skip
-        ids = [found[each.account, each.currency].id for each in stored.entries]
-        if self._db.is_sqlite:
-            _insert_entries_sqlite(tx, stored, ids)
-            tx.execute(sa.insert(journal), row)
-        else:
-            tx.execute(sa.insert(journal), row)
-            _insert_entries_postgresql(tx, stored, ids)
 
     def period_of(self, at: datetime) -> int:
         """The month (yyyymm) *at* belongs to, in the book's time zone."""
         local = at.astimezone(self._zone)
         return local.year * 100 + local.month
-
-
-#: One statement of one shape whatever the number of legs: the trigger must see all of them at once.
-_INSERT_ENTRIES = sa.text(
-    "INSERT INTO entry (journal_id, leg, account_id, stripe, currency, amount_minor,"
-    " balance_after_minor, version)"
-    " SELECT :journal_id, * FROM unnest(CAST(:leg AS smallint[]), CAST(:account_id AS uuid[]),"
-    " CAST(:stripe AS smallint[]), CAST(:currency AS text[]), CAST(:amount_minor AS bigint[]),"
-    " CAST(:balance_after_minor AS bigint[]), CAST(:version AS bigint[]))"
-)
-
-
-def _insert_entries_postgresql(tx: sa.Connection, stored: Journal, ids: list[UUID]) -> None:
-    rows = _entry_rows(stored, ids)
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
-    tx.execute(_INSERT_ENTRIES, {**columns, "journal_id": stored.id})
-
-
-def _insert_entries_sqlite(tx: sa.Connection, stored: Journal, ids: list[UUID]) -> None:
-    tx.execute(
-        sa.insert(entry),
-        [{**row, "journal_id": stored.id} for row in _entry_rows(stored, ids)],
-    )
-
-
-def _entry_rows(stored: Journal, ids: list[UUID]) -> list[dict[str, Any]]:
-    return [
-        {
-            "leg": each.leg,
-            "account_id": id_,
-            "stripe": each.stripe,
-            "currency": each.currency,
-            "amount_minor": each.amount_minor,
-            "balance_after_minor": each.balance_after_minor,
-            "version": each.version,
-        }
-        for each, id_ in zip(stored.entries, ids, strict=True)
-    ]

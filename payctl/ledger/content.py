@@ -13,7 +13,8 @@ ASCII, moments are whole microseconds since 1970 UTC, ids their 16 bytes, meta i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,10 +25,10 @@ from payctl.ledger.model import Draft, Journal
 _ABSENT = b"\xff\xff\xff\xff"
 
 
-def framed(fields: Iterable[bytes | None]) -> bytes:
+def framed(fields: list[bytes | None]) -> bytes:
     """*fields* one after the other, each with its length in front: no two lists give the same."""
     return b"".join(
-        _ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields
+        [_ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields]
     )
 
 
@@ -49,41 +50,72 @@ def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
         if not leg.amount_minor:
             continue
         fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
-    return hashlib.sha256(framed(fields)).digest()
+    return digest(framed(fields))
 
 
 def content_hash(journal: Journal) -> bytes:
     """SHA-256 of a stored journal and its entries, in the format above."""
-    return hashlib.sha256(content(journal)).digest()
+    return digest(content(journal))
 
 
 def content(journal: Journal) -> bytes:
     """A stored journal and its entries as the bytes that are hashed."""
-    fields: list[bytes | None] = [
-        b"payctl.journal/1",
-        journal.id.bytes,
-        journal.kind.encode(),
-        journal.posting_key.encode(),
-        _number(to_micros(journal.posted_at)),
-        _number(to_micros(journal.effective_at)),
-        _number(journal.period),
-        _id(journal.payment_id),
-        _id(journal.reverses_id),
-        journal.actor.encode(),
-        _text(journal.reason),
-        canonical(journal.meta).encode(),
-        _number(len(journal.entries)),
-    ]
+    parts = [
+        head(
+            journal.id, journal, journal.posted_at, journal.effective_at, journal.period,
+            journal.meta, legs=len(journal.entries),
+        )
+    ]  # fmt: skip
     for entry in journal.entries:
-        fields += [
-            _number(entry.leg),
-            full_code(entry.account, entry.currency).encode(),
-            _number(entry.stripe),
-            _number(entry.amount_minor),
-            _number(entry.balance_after_minor),
-            _number(entry.version),
+        code = full_code(entry.account, entry.currency)
+        parts.append(leg_head(entry.leg, code, entry.stripe, entry.amount_minor))
+        parts.append(leg_tail(entry.balance_after_minor, entry.version))
+    return b"".join(parts)
+
+
+def head(
+    id_: UUID,
+    what: Draft | Journal,
+    posted_at: datetime,
+    effective_at: datetime,
+    period: int,
+    meta: Mapping[str, Any],
+    *,
+    legs: int,
+) -> bytes:
+    """The part of the content before the legs."""
+    return framed(
+        [
+            b"payctl.journal/1",
+            id_.bytes,
+            what.kind.encode(),
+            what.posting_key.encode(),
+            _number(to_micros(posted_at)),
+            _number(to_micros(effective_at)),
+            _number(period),
+            _id(what.payment_id),
+            _id(what.reverses_id),
+            what.actor.encode(),
+            _text(what.reason),
+            canonical(meta).encode(),
+            _number(legs),
         ]
-    return framed(fields)
+    )
+
+
+def leg_head(number: int, full_account: str, stripe: int, amount_minor: int) -> bytes:
+    """The part of a leg that is known before its balance is locked."""
+    return framed([_number(number), full_account.encode(), _number(stripe), _number(amount_minor)])
+
+
+def leg_tail(balance_after_minor: int, version: int) -> bytes:
+    """The part of a leg that its balance's lock decides."""
+    return framed([_number(balance_after_minor), _number(version)])
+
+
+def digest(whole: bytes) -> bytes:
+    """The hash of a whole content."""
+    return hashlib.sha256(whole).digest()
 
 
 def plain(value: Any) -> Any:

@@ -4,16 +4,14 @@ them when they are refused."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import UUID
 
+from payctl.db.idempotency import check_length
 from payctl.errors import InvalidInput
 from payctl.ledger import accounts
 from payctl.ledger.content import plain
-from payctl.ledger.model import Draft, Leg, PostedEntry, Refusal
-from payctl.ledger.store import Account, AccountKey, Moved
+from payctl.ledger.model import Draft, Leg, Refusal
 from payctl.money import MAX_AMOUNT_MINOR, exponent, format_money
 
 #: Legs of one journal.
@@ -24,9 +22,11 @@ def checked(draft: Draft) -> Draft:
     """*draft* without its empty legs, when it is a sound journal.
 
     Raises:
-        InvalidInput: ``ledger.unknown_account``, ``currency.unknown``, ``ledger.amount_too_large``,
-            ``ledger.too_few_legs``, ``ledger.too_many_legs``, ``ledger.unbalanced``.
+        InvalidInput: ``key.bad_length``, ``ledger.unknown_account``, ``currency.unknown``,
+            ``ledger.amount_too_large``, ``ledger.too_few_legs``, ``ledger.too_many_legs``,
+            ``ledger.unbalanced``.
     """
+    check_length(draft.posting_key)
     legs = tuple(leg for leg in draft.legs if leg.amount_minor)
     sums: dict[str, int] = defaultdict(int)
     for leg in legs:
@@ -95,36 +95,3 @@ def suspended(draft: Draft, refusal: Refusal, provider_account: str, gateway: st
         "intended_legs": intended,
     }
     return replace(draft, kind="suspense", legs=tuple(legs), reverses_id=None, meta=meta)
-
-
-def deltas(draft: Draft, found: Mapping[AccountKey, Account]) -> dict[UUID, tuple[int, int]]:
-    """Per account id: the debit-positive sum of its legs, and how many they are."""
-    sums: dict[UUID, tuple[int, int]] = {}
-    for leg in draft.legs:
-        key = found[leg.account, leg.currency].id
-        amount_minor, count = sums.get(key, (0, 0))
-        sums[key] = amount_minor + leg.amount_minor, count + 1
-    return sums
-
-
-def entries(
-    draft: Draft, found: Mapping[AccountKey, Account], moved: Mapping[UUID, Moved]
-) -> tuple[PostedEntry, ...]:
-    """The draft's legs as entries: running balance and version after each, from the balances
-    after all of them.
-    """
-    after = {}
-    for id_, (sum_minor, count) in deltas(draft, found).items():
-        side = next(each.side for each in found.values() if each.id == id_)
-        after[id_] = side * moved[id_].posted_minor - sum_minor, moved[id_].version - count
-    done = []
-    for number, leg in enumerate(draft.legs, start=1):
-        id_ = found[leg.account, leg.currency].id
-        balance_minor, version = after[id_]
-        after[id_] = balance_minor + leg.amount_minor, version + 1
-        done.append(
-            PostedEntry(
-                number, leg.account, leg.currency, leg.amount_minor, *after[id_], moved[id_].stripe
-            )
-        )
-    return tuple(done)

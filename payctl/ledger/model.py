@@ -109,6 +109,10 @@ class Journal:
     entries: tuple[PostedEntry, ...]
 
 
+#: The key belongs to another content.
+KEY_REUSED = "ledger.key_reused"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a well-formed draft may not be posted; kept under its key where refusals are sticky."""
@@ -124,6 +128,8 @@ class Refusal:
                 return Conflict("ledger.insufficient_funds", **self.params)
             case "ledger.account_closed":
                 return Conflict("ledger.account_closed", **self.params)
+            case "ledger.key_reused":
+                return Conflict("ledger.key_reused", field="key", **self.params)
             case "ledger.reversal_exceeds":
                 return Conflict("ledger.reversal_exceeds", **self.params)
             case _:

@@ -1,4 +1,4 @@
-"""Rows of accounts and balances: found, opened on first use, locked, moved.
+"""Rows of accounts and balances: found, opened on first use, locked.
 
 One order of locks for every path, so that no two postings can wait for each other: guarded balances
 by account id, then striped ones by account id, which are hot and so held for the shortest time.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -35,6 +35,7 @@ AccountKey = tuple[str, str]
 
 _stripe_numbers = itertools.count(os.getpid())
 _STRIPE = "payctl_stripe"
+_OPENED = "payctl_opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class Account:
     @property
     def full_code(self) -> str:
         return full_code(self.code, self.currency)
+
+    @property
+    def closable(self) -> bool:
+        """Whether it may be closed at all: accounts of providers stay open."""
+        return self.code.partition(":")[0] in CLOSABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +110,69 @@ def find_or_open(
     Raises:
         InvalidInput: ``ledger.unknown_account``, ``currency.unknown``.
     """
-    wanted = set(keys)
-    found = find(tx, wanted)
-    missing = sorted(wanted - found.keys())
-    if missing:
-        _open(db, tx, missing)
-        found |= find(tx, missing)
-    return found
+    return Memory(db).find_or_open(tx, keys)
+
+
+class Memory:
+    """Accounts and closed months as this process last read them.
+
+    An account never changes but for its end, and months close rarely, so one reading serves many
+    postings; whoever writes lets the database look whether it is still true. Accounts opened in a
+    transaction that has not ended are not remembered: they may yet be rolled back.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._accounts: dict[AccountKey, Account] = {}
+        self._closed_until: int | None = None
+
+    def find_or_open(
+        self, tx: sa.Connection, keys: Iterable[AccountKey]
+    ) -> dict[AccountKey, Account]:
+        """All accounts *keys*, opened where they are missing.
+
+        Raises:
+            InvalidInput: ``ledger.unknown_account``, ``currency.unknown``.
+        """
+        wanted = set(keys)
+        found = self.find(tx, wanted)
+        missing = sorted(wanted - found.keys())
+        if missing:
+            _open(self._db, tx, missing)
+            found |= self.find(tx, missing)
+        return found
+
+    def find(self, tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
+        """Those of the accounts *keys* that exist."""
+        found, unknown = {}, []
+        for key in keys:
+            account = self._accounts.get(key)
+            if account is None:
+                unknown.append(key)
+            else:
+                found[key] = account
+        if unknown:
+            read = find(tx, unknown)
+            opened = _opened(tx)
+            self._accounts |= {key: each for key, each in read.items() if each.id not in opened}
+            found |= read
+        return found
+
+    def closed_until(self, tx: sa.Connection) -> int:
+        """The last month (yyyymm) that takes no more journals; 0 when none is closed."""
+        if self._closed_until is None:
+            self._closed_until = closed_until(tx)
+        return self._closed_until
+
+
+def _opened(tx: sa.Connection) -> set[UUID]:
+    """Ids of the accounts that the present transaction has opened."""
+    ids: set[UUID]
+    transaction, ids = tx.info.get(_OPENED, (None, set()))
+    if transaction is not tx.get_transaction():
+        ids = set()
+        tx.info[_OPENED] = (tx.get_transaction(), ids)
+    return ids
 
 
 def _open(db: Database, tx: sa.Connection, keys: list[AccountKey]) -> None:
@@ -122,6 +184,7 @@ def _open(db: Database, tx: sa.Connection, keys: list[AccountKey]) -> None:
     made = tx.scalars(
         insert(account).values(rows).on_conflict_do_nothing().returning(account.c.id)
     ).all()
+    _opened(tx).update(made)
     stripes = [
         {
             "account_id": row["id"],
@@ -166,7 +229,7 @@ def close(
     found = find(tx, [(code, currency)]).get((code, currency))
     if found is None:
         raise NotFound("ledger.account_not_found", account=full_code(code, currency))
-    if code.partition(":")[0] not in CLOSABLE:
+    if not found.closable:
         raise Conflict("ledger.account_not_closable", account=found.full_code)
     rows = tx.execute(
         sa.select(balance.c.posted_minor, balance.c.held_minor)
@@ -212,43 +275,7 @@ def lock_guarded(tx: sa.Connection, ids: Iterable[UUID]) -> dict[UUID, Balance]:
     }
 
 
-_MOVE = (
-    sa.update(balance)
-    .where(balance.c.account_id == sa.bindparam("id"), balance.c.stripe == sa.bindparam("part"))
-    .values(
-        posted_minor=balance.c.posted_minor + sa.bindparam("delta"),
-        version=balance.c.version + sa.bindparam("count"),
-    )
-    .returning(balance.c.posted_minor, balance.c.version)
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """A balance row after a posting: *posted_minor* in the account's direction."""
-
-    stripe: int
-    posted_minor: int
-    version: int
-
-
-def move(
-    tx: sa.Connection, accounts: Iterable[Account], deltas: Mapping[UUID, tuple[int, int]]
-) -> dict[UUID, Moved]:
-    """Add to balances: per account id a debit-positive sum and the number of its entries."""
-    moved = {}
-    for each in sorted(accounts, key=lambda item: (not item.guarded, item.id)):
-        delta_minor, count = deltas[each.id]
-        stripe = _stripe(tx, each.stripes)
-        row = tx.execute(
-            _MOVE,
-            {"id": each.id, "part": stripe, "delta": each.side * delta_minor, "count": count},
-        ).one()
-        moved[each.id] = Moved(stripe, row.posted_minor, row.version)
-    return moved
-
-
-def _stripe(tx: sa.Connection, stripes: int) -> int:
+def stripe_of(tx: sa.Connection, stripes: int) -> int:
     """The stripe of this connection: each keeps to one, so that two rarely want the same row."""
     if stripes == 1:
         return 0

@@ -1,8 +1,8 @@
 """Tables of the ledger, and the rules the database itself enforces on both engines.
 
-PostgreSQL: ``journal`` and ``entry`` are partitioned by the time inside their UUIDv7. Entries of a
-journal arrive in one statement, after the journal; a statement trigger checks that they are all
-there and balance, and a deferred trigger that no journal commits without entries. SQLite has no
+PostgreSQL: ``journal`` and ``entry`` are partitioned by the time inside their UUIDv7. A journal and
+its entries arrive in one statement, whose triggers check that they are all there and balance, and
+that no journal is without entries. SQLite has no
 statement triggers, so the journal row is the seal: entries come first, held by a deferred foreign
 key, and inserting the journal checks them. Amounts are minor units, debits positive; a balance is
 kept in its account's own direction (``normal_side``), so that a floor reads the same everywhere.
@@ -263,15 +263,21 @@ BEGIN
 END $$""",
         """CREATE TRIGGER entries_complete AFTER INSERT ON entry
 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_entries_complete()""",
-        """CREATE FUNCTION ledger_journal_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+        """CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE first_month bigint;
 BEGIN
-  IF NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = NEW.id AND leg = 1) THEN
+  IF EXISTS (SELECT 1 FROM new_rows n
+             WHERE NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = n.id AND leg = 1)) THEN
     RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+  END IF;
+  SELECT min(period) INTO first_month FROM new_rows;
+  IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= first_month AND state <> 'open') THEN
+    RAISE EXCEPTION 'ledger: period % is closed', first_month USING ERRCODE = '23514';
   END IF;
   RETURN NULL;
 END $$""",
-        """CREATE CONSTRAINT TRIGGER journal_complete AFTER INSERT ON journal
-DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION ledger_journal_complete()""",
+        """CREATE TRIGGER journals_complete AFTER INSERT ON journal
+REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_journals_complete()""",
     ),
     sqlite=(
         """CREATE TRIGGER journal_seal BEFORE INSERT ON journal BEGIN
@@ -288,20 +294,10 @@ WHEN EXISTS (SELECT 1 FROM journal WHERE id = NEW.journal_id) BEGIN
     ),
 )
 
-# A month that is closing or closed refuses journals, and so does every month before it.
+# A month that is closing or closed refuses journals, and so does every month before it (on
+# PostgreSQL ``ledger_journals_complete`` looks).
 ddl(
     "ledger_period_open",
-    postgresql=(
-        """CREATE FUNCTION ledger_period_open() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= NEW.period AND state <> 'open') THEN
-    RAISE EXCEPTION 'ledger: period % is closed', NEW.period USING ERRCODE = '23514';
-  END IF;
-  RETURN NEW;
-END $$""",
-        """CREATE TRIGGER period_open BEFORE INSERT ON journal
-FOR EACH ROW EXECUTE FUNCTION ledger_period_open()""",
-    ),
     sqlite=(
         """CREATE TRIGGER journal_period_open BEFORE INSERT ON journal
 WHEN EXISTS (SELECT 1 FROM period WHERE yyyymm >= NEW.period AND state <> 'open') BEGIN

@@ -7,7 +7,7 @@ once; delivery repeats a notification with the same id and the core service drop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,19 +81,66 @@ class Outbox:
         Raises:
             InvalidInput: ``notification.too_large``.
         """
-        row = Notification(
-            self._db.ids.new(), type, object_kind, object_id, 0, data, self._db.clock.now()
-        )
-        size = len(canonical(row.payload()).encode())
-        if size >= MAX_PAYLOAD_BYTES:
-            raise InvalidInput(
-                "notification.too_large", type=type, size=size, limit=MAX_PAYLOAD_BYTES
-            )
+        row = self._checked(type, object_kind, object_id, 0, data)
         statement = self._insert(row)
         for _turn in range(_TURNS):
             if tx.execute(statement).first() is not None:
                 return row.id
         raise AssertionError("the sequence of one object is taken again and again")
+
+    def append_first(
+        self,
+        tx: sa.Connection,
+        type: str,
+        object_kind: str,
+        objects: Iterable[tuple[UUID, Mapping[str, Any]]],
+    ) -> None:
+        """The first notification of each of many objects, in one statement. They are made in this
+        very transaction, so nobody else can take their first number.
+
+        Args:
+            objects: id and data of each.
+
+        Raises:
+            InvalidInput: ``notification.too_large``.
+        """
+        rows = [self.row(type, object_kind, id_, 1, data) for id_, data in objects]
+        if rows:
+            tx.execute(sa.insert(notification), rows)
+
+    def row(
+        self,
+        type: str,
+        object_kind: str,
+        object_id: UUID,
+        sequence: int,
+        data: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """A notification's row, for whoever writes it together with others and knows that
+        *sequence* is the object's next.
+
+        Raises:
+            InvalidInput: ``notification.too_large``.
+        """
+        made = self._checked(type, object_kind, object_id, sequence, data)
+        return {name: getattr(made, name) for name in Notification.__slots__}
+
+    def _checked(
+        self,
+        type: str,
+        object_kind: str,
+        object_id: UUID,
+        sequence: int,
+        data: Mapping[str, Any],
+    ) -> Notification:
+        now = self._db.clock.now()
+        row = Notification(self._db.ids.new(), type, object_kind, object_id, sequence, data, now)
+        size = len(canonical(row.payload()).encode())
+        if size >= MAX_PAYLOAD_BYTES:
+            raise InvalidInput(
+                "notification.too_large", type=type, size=size, limit=MAX_PAYLOAD_BYTES
+            )
+        return row
 
     def _insert(self, row: Notification) -> sa.Executable:
         table = notification

@@ -6,7 +6,7 @@ organiser first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,13 +60,23 @@ class Parties:
         found = self._find(tx, ref)
         if found is not None:
             return found
+        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
+        values = self.fresh(ref, kind=kind)
+        tx.execute(insert.values(values).on_conflict_do_nothing(index_elements=["ref"]))
+        return self.get(tx, ref)
+
+    def fresh(self, ref: str, *, kind: str = "organiser") -> dict[str, Any]:
+        """The row of a party at its first use.
+
+        Raises:
+            InvalidInput: as :meth:`open`.
+        """
         if not ref.strip() or len(ref) > MAX_TEXT:
             raise InvalidInput("party.bad_ref", field="organiser", limit=MAX_TEXT)
         if kind not in KINDS:
             raise InvalidInput("party.unknown_kind", field="kind", kind=kind[:40])
         _checked(None, self._default_country, None)
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
-        values = {
+        return {
             "id": self._db.ids.new(),
             "kind": kind,
             "ref": ref,
@@ -75,8 +85,15 @@ class Parties:
             "status": "active",
             "created_at": self._db.clock.now(),
         }
-        tx.execute(insert.values(values).on_conflict_do_nothing(index_elements=["ref"]))
-        return self.get(tx, ref)
+
+    def open_all(self, tx: sa.Connection, refs: Iterable[str]) -> None:
+        """Make the organisers among *refs* that are new, in one statement and in their order, so
+        that two transactions wait for each other in one direction only.
+        """
+        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
+        rows = [self.fresh(ref) for ref in sorted(set(refs))]
+        if rows:
+            tx.execute(insert.on_conflict_do_nothing(index_elements=["ref"]), rows)
 
     def get(self, tx: sa.Connection, ref: str) -> Party:
         """The party with this reference.

@@ -30,7 +30,15 @@ def announce(
     db: Database, outbox: Outbox, tx: sa.Connection, payment: Payment, actor: Actor
 ) -> None:
     """Tell the core service and the audit about a payment's new status, in the same commit."""
-    data = {
+    data = announcement(payment)
+    kind = f"payment.{payment.status}"
+    outbox.append(tx, kind, "payment", payment.id, data)
+    audit.record(db, tx, actor, kind, "payment", payment.id, data)
+
+
+def announcement(payment: Payment) -> dict[str, Any]:
+    """What is told of a payment's status."""
+    return {
         "id": encode("payment", payment.id),
         "status": str(payment.status),
         "amount_minor": payment.amount_minor,
@@ -41,5 +49,3 @@ def announce(
         "failure_code": payment.failure_code,
         "captured_minor": payment.captured_minor,
     }
-    outbox.append(tx, f"payment.{payment.status}", "payment", payment.id, data)
-    audit.record(db, tx, actor, f"payment.{payment.status}", "payment", payment.id, data)

@@ -8,9 +8,11 @@ short-lived processes; without the database no attempt can be written and so no 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -46,6 +48,8 @@ AT_COMMIT_RANK = 50
 FLUSH_S = 1.0
 
 Key = tuple[str, str]
+#: Samples by account and class: counter -> number.
+Counts = dict[Key, dict[str, int]]
 
 _COLUMNS = {
     Result.OK: "ok",
@@ -81,6 +85,16 @@ class _Call:
         return line | {"slow": int(self.slow), "won": self.won, "lost": self.lost}
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Answers that were counted, and the rows of samples to write now (none: later ones will)."""
+
+    counts: Counts
+    number: int
+    held: Counts
+    rows: list[dict[str, Any]]
+
+
 class Breakers:
     """The breakers of a book.
 
@@ -98,7 +112,7 @@ class Breakers:
         self._stripe = self._random.randrange(STRIPES)
         self._lock = threading.Lock()
         self._waiting: WeakKeyDictionary[sa.Connection, list[_Call]] = WeakKeyDictionary()
-        self._buffer: dict[Key, dict[str, int]] = {}
+        self._buffer: Counts = {}
         self._buffered = 0
         self._buffered_at = 0.0
         self._cache: tuple[dict[Key, Breaker], timedelta, float] | None = None
@@ -184,6 +198,57 @@ class Breakers:
                 int(answer.outcome is Outcome.DECLINED and counts),
             ),
         )
+
+    def matters(self, answer: Answer) -> bool:
+        """Whether *answer*, to a call that was no probe, can change a breaker, and not only the
+        samples.
+        """
+        return _Call(("", ""), classify(answer), False, "", None, 0, 0).matters
+
+    def sample(self, answered: Iterable[tuple[str, Answer]]) -> Sampling:
+        """Count answers to requests for payment that matter to no breaker, by account.
+
+        The result's rows are to be written with the outcomes; :meth:`sampled` must be told whether
+        that was done.
+        """
+        counts: Counts = {}
+        number = 0
+        for account, answer in answered:
+            won = answer.outcome in (Outcome.SUCCEEDED, Outcome.AUTHORIZED)
+            lost = answer.outcome is Outcome.DECLINED
+            key = (account, "collect")
+            slow = is_slow(answer, key[1])
+            _add(counts, _Call(key, classify(answer), slow, "", None, int(won), int(lost)))
+            number += 1
+        with self._lock:
+            waited_s = self._db.clock.monotonic() - self._buffered_at
+            if self._buffered + number < self._flush_every and waited_s < FLUSH_S:
+                return Sampling(counts, number, {}, [])
+            held = self._take_buffer()
+        minute, whole = minute_of(self._db.clock.now()), _sum(held, counts)
+        rows = [
+            {
+                "account": account, "op_class": op_class, "minute": minute, "stripe": self._stripe,
+                **{name: values.get(name, 0) for name in store.COUNTERS},
+            }
+            for (account, op_class), values in sorted(whole.items())
+        ]  # fmt: skip
+        return Sampling(counts, number, held, rows)
+
+    def sampled(self, sampling: Sampling, *, done: bool) -> None:
+        """Whether the outcomes of a :meth:`sample` were written, and its rows with them. When they
+        were not, the answers are not counted at all: whoever writes them counts them.
+        """
+        with self._lock:
+            if done and not sampling.rows:
+                self._keep(sampling.counts, sampling.number)
+            elif not done and sampling.held:
+                self._keep(sampling.held, 0)
+
+    def write_samples(self, tx: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows of :meth:`sample` inside *tx*."""
+        counts = {(row["account"], row["op_class"]): row for row in rows}
+        store.add_samples(self._db, tx, self._stripe, counts)
 
     def record_end(self, tx: sa.Connection, account: str, op_class: str, *, won: bool) -> None:
         """Count how a payment ended that was still open after its call, learned later.
@@ -272,19 +337,22 @@ class Breakers:
         )
 
     def _add_to_buffer(self, calls: list[_Call]) -> None:
+        counts: Counts = {}
+        for call in calls:
+            _add(counts, call)
+        self._keep(counts, len(calls))
+
+    def _keep(self, counts: Counts, number: int) -> None:
         if not self._buffer:
             self._buffered_at = self._db.clock.monotonic()
-        for call in calls:
-            counts = self._buffer.setdefault(call.key, {})
-            for name, number in call.counts().items():
-                counts[name] = counts.get(name, 0) + number
-        self._buffered += len(calls)
+        self._buffer = _sum(self._buffer, counts)
+        self._buffered += number
 
     def _full(self) -> bool:
         waited_s = self._db.clock.monotonic() - self._buffered_at
         return self._buffered >= self._flush_every or waited_s >= FLUSH_S
 
-    def _take_buffer(self) -> dict[Key, dict[str, int]]:
+    def _take_buffer(self) -> Counts:
         held, self._buffer, self._buffered = self._buffer, {}, 0
         return held
 
@@ -304,3 +372,19 @@ class Breakers:
         behind = now - self._db.clock.now()
         self._cache = (states, behind, at)
         return states, behind
+
+
+def _add(counts: Counts, call: _Call) -> None:
+    line = counts.setdefault(call.key, {})
+    for name, number in call.counts().items():
+        line[name] = line.get(name, 0) + number
+
+
+def _sum(first: Counts, second: Counts) -> Counts:
+    return {
+        key: {
+            name: first.get(key, {}).get(name, 0) + second.get(key, {}).get(name, 0)
+            for name in first.get(key, {}).keys() | second.get(key, {}).keys()
+        }
+        for key in first.keys() | second.keys()
+    }

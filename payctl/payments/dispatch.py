@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from uuid import UUID
@@ -101,50 +102,27 @@ class Dispatch:
         operation: Operation,
         account: str,
         amount_minor: int,
-        *,
-        attempt_id: UUID | None = None,
     ) -> Attempt:
-        """Insert an attempt in state ``sending`` (T2): key and reference in the adapter's format,
-        random and stored, never derived; lease and due time set.
+        """Insert an attempt in state ``sending`` (T2) beside what *target* has already.
 
         Raises:
             Conflict: ``attempt.live_exists`` when the database sees another live attempt of the
             same
                 subject: whatever the reason, sending now could move money twice.
         """
-        capabilities = self.gateway(account).capabilities
-        attempt_id, now = attempt_id or self._db.ids.new(), self._db.clock.now()
         refund, part = target.refund, target.capture
         subject = refund.id if refund is not None else target.payment.id
-        reference = self._new_reference(capabilities.reference_format, attempt_id)
-        values = {
-            "id": attempt_id,
-            "payment_id": target.payment.id,
-            "operation": operation,
-            "subject_id": subject,
-            "refund_id": refund.id if refund is not None else None,
-            "capture_id": part.id if part is not None else None,
-            "no": store.next_attempt_no(tx, subject, operation),
-            "gateway_account": account,
-            "our_reference": reference,
-            "idempotency_key": self._new_reference(
-                capabilities.reference_format, self._db.ids.new()
-            ),
-            "request_hash": b"",
-            "amount_minor": amount_minor,
-            "currency": refund.currency if refund is not None else target.payment.currency,
-            "state": AttemptState.SENDING,
-            "lease_owner": self.owner,
-            "lease_until": now + LEASE,
-            "next_check_at": now + LEASE,
-            "quarantine_until": now + timedelta(seconds=capabilities.late_horizon_s),
-            "created_at": now,
-            "updated_at": now,
-        }
-        values["request_hash"] = request_hash(values)
+        drafted = self.draft(
+            self._db.ids.new(), target.payment.id, operation, account, amount_minor,
+            refund.currency if refund is not None else target.payment.currency,
+            refund_id=refund.id if refund is not None else None,
+            capture_id=part.id if part is not None else None,
+            no=store.next_attempt_no(tx, subject, operation),
+        )  # fmt: skip
         try:
             with tx.begin_nested():
-                return store.insert_attempt(tx, values)
+                store.insert_attempt(tx, drafted)
+                return drafted
         except sa.exc.IntegrityError as error:
             if store.live_attempt(tx, subject, operation) is None:
                 raise
@@ -152,14 +130,66 @@ class Dispatch:
                 "attempt.live_exists", id=encode("payment", target.payment.id), operation=operation
             ) from error
 
+    def draft(
+        self,
+        attempt_id: UUID,
+        payment_id: UUID,
+        operation: Operation,
+        account: str,
+        amount_minor: int,
+        currency: str,
+        *,
+        refund_id: UUID | None = None,
+        capture_id: UUID | None = None,
+        no: int = 1,
+    ) -> Attempt:
+        """An attempt in state ``sending`` as it will be written: key and reference in the adapter's
+        format, random and stored, never derived; lease and due time set.
+        """
+        capabilities, now = self.gateway(account).capabilities, self._db.clock.now()
+        drafted = Attempt(
+            id=attempt_id,
+            payment_id=payment_id,
+            operation=operation,
+            subject_id=refund_id or payment_id,
+            refund_id=refund_id,
+            capture_id=capture_id,
+            no=no,
+            gateway_account=account,
+            our_reference=self._new_reference(capabilities.reference_format, attempt_id),
+            idempotency_key=self._new_reference(capabilities.reference_format, self._db.ids.new()),
+            request_hash=b"",
+            amount_minor=amount_minor,
+            currency=currency,
+            state=AttemptState.SENDING,
+            version=0,
+            provider_reference=None,
+            lease_owner=self.owner,
+            lease_until=now + LEASE,
+            next_check_at=now + LEASE,
+            checks=0,
+            not_found=0,
+            quarantine_until=now + timedelta(seconds=capabilities.late_horizon_s),
+            exposed_at=None,
+            expires_at=None,
+            code=None,
+            provider_code=None,
+            message=None,
+            next_action=None,
+            received_minor=None,
+            received_currency=None,
+            receipt=None,
+            created_at=now,
+            updated_at=now,
+        )
+        return replace(drafted, request_hash=request_hash(drafted))
+
     def send(
         self,
         attempt: Attempt,
         target: Target,
         *,
         actor: Actor,
-        source: str = "process",
-        fail_over: FailOver | None = None,
         probe: str = "",
     ) -> tuple[Applied, Answer]:
         """Call the provider for an attempt prepared just before, and apply its answer (T3).
@@ -168,26 +198,39 @@ class Dispatch:
             Conflict: ``attempt.lease_lost``; nothing was sent.
             OutcomeOpen: ``database.lost_after_send``; the janitor finds out what happened.
         """
+        answer = self.call(attempt, target)
+        with once_sent(target.payment.id):
+            applied = self.apply(attempt, answer, CALLS[attempt.operation], actor, probe=probe)
+        return applied, answer
+
+    def call(self, attempt: Attempt, target: Target) -> Answer:
+        """Call the provider for an attempt that was written just before.
+
+        Raises:
+            Conflict: ``attempt.lease_lost``; nothing was sent.
+        """
         held = self._still_ours(attempt)
         if held is None:
             raise Conflict("attempt.lease_lost", id=encode("attempt", attempt.id))
-        answer = self._call(held, target)
-        with once_sent(target.payment.id):
-            applied = self._db.run(
-                lambda tx: self._outcomes.apply(
-                    tx, held.id, answer, source=source, call=CALLS[held.operation], actor=actor,
-                    fail_over=fail_over, probe=probe,
-                )
-            )  # fmt: skip
-        return applied, answer
+        return self._call(held, target)
 
-    def apply(self, attempt: Attempt, answer: Answer, call: str, actor: Actor) -> Applied:
-        """Apply the answer to a further request about an open attempt (T3)."""
+    def apply(
+        self,
+        attempt: Attempt,
+        answer: Answer,
+        call: str,
+        actor: Actor,
+        *,
+        fail_over: FailOver | None = None,
+        probe: str = "",
+    ) -> Applied:
+        """Apply the answer to a request about an attempt (T3)."""
         return self._db.run(
             lambda tx: self._outcomes.apply(
-                tx, attempt.id, answer, source="process", call=call, actor=actor
+                tx, attempt.id, answer, source="process", call=call, actor=actor,
+                fail_over=fail_over, probe=probe,
             )
-        )
+        )  # fmt: skip
 
     def lease(self, tx: sa.Connection, attempt: Attempt) -> Attempt | None:
         """Take an open attempt for this process; ``None`` while another one looks at it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -119,7 +120,8 @@ class Outcomes:
         self._config_case(work)
         if not step.changed:
             return self._keep_waiting(work, step)
-        work.attempt = store.update_attempt(tx, attempt, now, **self._columns(work, step))
+        columns = attempt_columns(attempt, meant, step, self._own_reference(work), now)
+        work.attempt = store.update_attempt(tx, attempt, now, **columns)
         if not work.attempt.state.live:
             self._settled(work, asked)
         if attempt.operation is Operation.REFUND:
@@ -200,30 +202,6 @@ class Outcomes:
         return None
 
     # -- shared ---------------------------------------------------------------------------------
-
-    def _columns(self, work: Work, step: Step) -> dict[str, Any]:
-        """The attempt's new values; a client secret never reaches the database."""
-        answer, attempt = work.answer, work.attempt
-        reference = self._own_reference(work)
-        action = answer.next_action
-        exposed = action is not None and attempt.exposed_at is None
-        return {
-            "state": step.state,
-            "next_check_at": step.next_check_at,
-            "checks": step.checks,
-            "not_found": step.not_found,
-            "provider_reference": reference,
-            "lease_owner": None,
-            "lease_until": None,
-            "code": answer.code,
-            "provider_code": answer.provider_code,
-            "message": answer.message[:500] if answer.message else None,
-            "next_action": public_action(action),
-            "exposed_at": self._db.clock.now() if exposed else attempt.exposed_at,
-            "expires_at": action.expires_at if action else attempt.expires_at,
-            "received_minor": answer.amount_minor if step.state in RECEIVED else None,
-            "received_currency": answer.currency if step.state in RECEIVED else None,
-        }
 
     def _own_reference(self, work: Work) -> str | None:
         """The provider's id of the object, unless it already belongs to another attempt of ours."""
@@ -358,20 +336,7 @@ class Outcomes:
         call: str,
         probe: str,
     ) -> None:
-        store.record_call(
-            tx,
-            {
-                "id": self._db.ids.new(),
-                "attempt_id": attempt.id,
-                "call": call,
-                "source": source,
-                "outcome": str(answer.outcome),
-                "http_status": answer.http_status,
-                "latency_ms": answer.latency_ms,
-                "exchange": dict(answer.exchange),
-                "at": self._db.clock.now(),
-            },
-        )
+        store.record_call(tx, call_row(self._db, attempt.id, answer, source, call))
         op_class = "read" if call in ("query", "query_refund") else CLASS_OF[attempt.operation]
         account, sale = attempt.gateway_account, call == "create"
         self._breakers.record(tx, account, op_class, answer, probe=probe, sale=sale)
@@ -379,3 +344,49 @@ class Outcomes:
 
 def _applied(work: Work, *, changed: bool = True) -> Applied:
     return Applied(work.payment, work.attempt, changed, tuple(work.journals))
+
+
+def attempt_columns(
+    attempt: Attempt, answer: Answer, step: Step, reference: str | None, now: datetime
+) -> dict[str, Any]:
+    """An attempt's new values; a client secret never reaches the database.
+
+    Args:
+        reference: the provider's id of the object.
+    """
+    action = answer.next_action
+    exposed = action is not None and attempt.exposed_at is None
+    return {
+        "state": step.state,
+        "next_check_at": step.next_check_at,
+        "checks": step.checks,
+        "not_found": step.not_found,
+        "provider_reference": reference,
+        "lease_owner": None,
+        "lease_until": None,
+        "code": answer.code,
+        "provider_code": answer.provider_code,
+        "message": answer.message[:500] if answer.message else None,
+        "next_action": public_action(action),
+        "exposed_at": now if exposed else attempt.exposed_at,
+        "expires_at": action.expires_at if action else attempt.expires_at,
+        "received_minor": answer.amount_minor if step.state in RECEIVED else None,
+        "received_currency": answer.currency if step.state in RECEIVED else None,
+    }
+
+
+def call_row(
+    db: Database, attempt_id: UUID, answer: Answer, source: str, call: str
+) -> dict[str, Any]:
+    """One exchange with a provider as it is kept; ``call`` is its verb, ``source`` who made it."""
+    return {
+        "id": db.ids.new(),
+        "attempt_id": attempt_id,
+        "call": call,
+        "source": source,
+        "outcome": str(answer.outcome),
+        "http_status": answer.http_status,
+        "latency_ms": answer.latency_ms,
+        "exchange": dict(answer.exchange),
+        "at": db.clock.now(),
+    }

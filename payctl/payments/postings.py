@@ -6,6 +6,7 @@ record, so that the same fact can never be posted twice whichever door it comes 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from payctl.gateways.base import Fee
@@ -21,6 +22,21 @@ def capture(
     """Money captured: whose it is, as the sale's terms say."""
     legs = sale.capture_legs(payment, part, accounts.collect(attempt.gateway_account))
     return Draft("capture", key, legs, actor, payment.id, meta=_meta(attempt))
+
+
+def settled_capture(
+    payment: Payment, attempt: Attempt, sale: Sale, part: Part, *, key: str, actor: str
+) -> Draft:
+    """A sale that was paid out before it came into this book: income and VAT as for any other, but
+    neither does its provider hold anything nor is its owner owed anything. Both sides of that, what
+    came in and what the owner has had, are the former service's and stand on its account.
+    """
+    taken_over, pending = accounts.OPENING_MIGRATION, accounts.wallet(payment.organiser, "pending")
+    legs = tuple(
+        replace(leg, account=taken_over) if leg.account == pending else leg
+        for leg in sale.capture_legs(payment, part, taken_over)
+    )
+    return Draft("capture_settled", key, legs, actor, payment.id, meta=_meta(attempt))
 
 
 def suspended_capture(
@@ -62,12 +78,14 @@ def unapplied(attempt: Attempt, amount_minor: int, currency: str, *, actor: str)
     )
 
 
-def fee(attempt: Attempt, known: Fee, *, actor: str) -> Draft:
-    """The provider's fee, its own journal when it is known (rule 5)."""
+def fee(attempt: Attempt, known: Fee, *, actor: str, source: str | None = None) -> Draft:
+    """The provider's fee, its own journal when it is known (rule 5); taken from what the provider
+    holds unless *source* names another account.
+    """
     account = attempt.gateway_account
     legs = (
         dr(accounts.gateway_fee(account), known.amount_minor, known.currency),
-        cr(accounts.collect(account), known.amount_minor, known.currency),
+        cr(source or accounts.collect(account), known.amount_minor, known.currency),
     )
     return Draft(
         "gateway_fee", f"fee:{account}:{known.reference}", legs, actor, attempt.payment_id,

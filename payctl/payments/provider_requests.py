@@ -5,7 +5,6 @@ request that is sent again is the one that was sent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from payctl.db.types import canonical
@@ -86,10 +85,10 @@ def collected_reference(target: Target, deadline_s: float) -> Reference:
     )
 
 
-def request_hash(values: Mapping[str, object]) -> bytes:
+def request_hash(attempt: Attempt) -> bytes:
     """SHA-256 of what will be asked: proves later that a repeated key carried the same request."""
     asked = {
-        name: str(values[name])
+        name: str(getattr(attempt, name))
         for name in ("operation", "subject_id", "gateway_account", "our_reference",
                      "idempotency_key", "amount_minor", "currency")
     }  # fmt: skip

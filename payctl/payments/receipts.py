@@ -76,8 +76,12 @@ class Receipts:
         return work.payment.status is not before
 
     def fee(self, work: Work) -> None:
-        """The provider's fee of a receipt, posted once whenever it becomes known (rule 5)."""
-        known = work.answer.fee
+        """The provider's fee of a receipt, posted once whenever it becomes known (rule 5). An
+        imported payment whose fee came with it, or was settled with it, has none to come.
+        """
+        known, told = work.answer.fee, work.payment.imported
+        if told is not None and (told["settled"] or told["fee_minor"] is not None):
+            return
         if known is not None and known.amount_minor > 0:
             self._fact(work, postings.fee(work.attempt, known, actor=work.actor.name))
 

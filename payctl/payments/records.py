@@ -69,6 +69,11 @@ class Payment:
         """What is authorised and not taken yet."""
         return self.authorized_minor - self.captured_minor
 
+    @property
+    def imported(self) -> Mapping[str, Any] | None:
+        """Where it comes from when it was captured elsewhere, else ``None``."""
+        return (self.route or {}).get("imported")
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -186,3 +191,8 @@ def capture_of(row: Mapping[str, Any]) -> Capture:
 
 def refund_of(row: Mapping[str, Any]) -> Refund:
     return Refund(**{**row, "state": RefundState(row["state"])})
+
+
+def row_of(what: Payment | Attempt) -> dict[str, Any]:
+    """A record as the row of its table: the fields are the columns."""
+    return {name: getattr(what, name) for name in what.__slots__}

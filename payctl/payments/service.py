@@ -8,27 +8,27 @@ allows it, T3 also writes the next attempt, so there is never a payment without 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl.db import audit, idempotency
+from payctl.db import audit
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.permissions import require
-from payctl.gateways.base import Answer, NextAction, Outcome
+from payctl.errors import PayctlError
+from payctl.gateways.base import Answer, Outcome
 from payctl.ledger.model import Posted
 from payctl.notifications.outbox import Outbox
-from payctl.parties.service import Parties
 from payctl.payments import store
 from payctl.payments.announcements import announce
-from payctl.payments.breaker import Breakers
-from payctl.payments.dispatch import Dispatch, once_sent
+from payctl.payments.dispatch import CALLS, Dispatch, once_sent
+from payctl.payments.first_answer import Answered, FirstAnswers
+from payctl.payments.intake import Begun, Intake
 from payctl.payments.model import (
     DEADLINE_S,
-    LEASE,
     AttemptState,
     Operation,
     PaymentStatus,
@@ -39,7 +39,7 @@ from payctl.payments.provider_requests import Target, describe, payment_request
 from payctl.payments.records import Attempt, Payment
 from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult, view
-from payctl.payments.routing import Decision, Router, RouteRequest
+from payctl.payments.routing import Router
 
 SCOPE = "payment"
 #: Different gateways tried for one payment at most.
@@ -58,31 +58,23 @@ class Rehearsal:
     request: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    payment: Payment
-    attempt: Attempt | None
-    probe: str
-    replayed: bool = False
-
-
 class Payments:
     """Use cases of payments; each owns its transactions."""
 
     def __init__(
         self,
         db: Database,
+        intake: Intake,
+        first_answers: FirstAnswers,
         router: Router,
-        breakers: Breakers,
         dispatch: Dispatch,
         outcomes: Outcomes,
         outbox: Outbox,
-        parties: Parties,
     ) -> None:
         self._db = db
-        self._parties = parties
+        self._intake = intake
+        self._first_answers = first_answers
         self._router = router
-        self._breakers = breakers
         self._dispatch = dispatch
         self._outcomes = outcomes
         self._outbox = outbox
@@ -99,33 +91,70 @@ class Payments:
             Forbidden, Unavailable.
         """
         require(actor, "payment.process")
-        wanted = wanted.validated()
-        begun = self._db.run(lambda tx: self._begin(tx, actor, wanted))
+        [begun] = self._intake.begin(actor, [wanted.validated()])
+        if isinstance(begun, PayctlError):
+            raise begun
+        if begun.attempt is None:
+            return self.unsent(begun)
+        answered = Answered(begun.payment, begun.attempt, self.ask(begun), begun.probe)
+        with once_sent(begun.payment.id):
+            [applied] = self._first_answers.apply(actor, [answered])
+        return self.carry_on(actor, answered, applied)
+
+    def unsent(self, begun: Begun) -> PaymentResult:
+        """The result of a payment for which nothing is to be sent: a replay, or no route."""
         if begun.replayed:
             return self._replay(begun.payment.id)
+        return PaymentResult(begun.payment, ())
+
+    def ask(self, begun: Begun) -> Answer:
+        """Send the first request of a payment that was just begun; no transaction is open."""
+        if begun.attempt is None:
+            raise AssertionError("nothing is to be sent for this payment")
+        return self._dispatch.call(begun.attempt, Target(begun.payment))
+
+    def carry_on(self, actor: Actor, answered: Answered, applied: Applied | None) -> PaymentResult:
+        """Finish a payment after its first answer: apply it the long way unless it is *applied*,
+        and try the next gateway where that is allowed.
+
+        Raises:
+            OutcomeOpen: ``database.lost_after_send``.
+        """
+        if applied is not None:
+            return PaymentResult(
+                applied.payment, (applied.attempt,), next_action=answered.answer.next_action,
+                journals=applied.journals,
+            )  # fmt: skip
         journals: list[Posted] = []
-        action: NextAction | None = None
-        attempt, payment, probe = begun.attempt, begun.payment, begun.probe
-        while attempt is not None:
+        answer, attempt, probe = answered.answer, answered.attempt, answered.probe
+        while True:
             probes: list[str] = []
-
-            def fail_over(
-                tx: sa.Connection, failed_for: Payment, failed: Attempt, answer: Answer,
-                probes: list[str] = probes,
-            ) -> Attempt | None:  # fmt: skip
-                return self._next_gateway(tx, actor, failed_for, probes)
-
-            applied, answer = self._dispatch.send(
-                attempt, Target(payment), actor=actor, fail_over=fail_over, probe=probe
-            )
+            applied = self._apply(actor, attempt, answer, probe, probes)
             journals.extend(applied.journals)
-            action, payment, attempt = answer.next_action, applied.payment, applied.next_attempt
-            probe = probes[-1] if probes else ""
-            if attempt is None:
+            following, probe = applied.next_attempt, probes[-1] if probes else ""
+            payment = applied.payment
+            if following is None:
                 with once_sent(payment.id):
-                    attempt, payment, probe = self._leave_behind(actor, applied)
-        with once_sent(payment.id):
-            return view(self._db, payment.id, journals=tuple(journals), action=action)
+                    following, payment, probe = self._leave_behind(actor, applied)
+            if following is None:
+                with once_sent(payment.id):
+                    return view(
+                        self._db, payment.id, journals=tuple(journals), action=answer.next_action
+                    )
+            attempt, answer = following, self._dispatch.call(following, Target(payment))
+
+    def _apply(
+        self, actor: Actor, attempt: Attempt, answer: Answer, probe: str, probes: list[str]
+    ) -> Applied:
+        def fail_over(
+            tx: sa.Connection, failed_for: Payment, failed: Attempt, answer: Answer
+        ) -> Attempt | None:
+            return self._next_gateway(tx, actor, failed_for, probes)
+
+        with once_sent(attempt.payment_id):
+            return self._dispatch.apply(
+                attempt, answer, CALLS[attempt.operation], actor, fail_over=fail_over, probe=probe
+            )
 
     def rehearse(self, actor: Actor, wanted: PaymentInput) -> Rehearsal:
         """The real code of :meth:`process` in a transaction that is rolled back, with the
@@ -134,8 +163,10 @@ class Payments:
         require(actor, "payment.process")
         wanted = wanted.validated()
         with self._db.rehearsal() as tx:
-            begun = self._begin(tx, actor, wanted)
-            if begun.replayed or begun.attempt is None:
+            [begun] = self._intake.begin(actor, [wanted], tx)
+            if isinstance(begun, PayctlError):
+                raise begun
+            if begun.attempt is None:
                 result = PaymentResult(begun.payment, (), begun.replayed)
                 return Rehearsal(result, begun.payment.route or {}, None)
             success = Outcome.AUTHORIZED if wanted.manual_capture else Outcome.SUCCEEDED
@@ -147,26 +178,6 @@ class Payments:
             result = PaymentResult(applied.payment, (applied.attempt,), journals=applied.journals)
             return Rehearsal(result, begun.payment.route or {}, request)
 
-    def _begin(self, tx: sa.Connection, actor: Actor, wanted: PaymentInput) -> _Begun:
-        """T1 and T2 in one commit: key, payment, route decision, first attempt."""
-        claim = idempotency.claim(self._db, tx, SCOPE, wanted.key, wanted.fingerprint())
-        if not claim.new and claim.subject_id is not None:
-            return _Begun(store.payment(tx, claim.subject_id), None, "", replayed=True)
-        self._parties.open(tx, wanted.organiser)
-        payment_id, attempt_id = self._db.ids.new(), self._db.ids.new()
-        idempotency.settle(tx, SCOPE, wanted.key, "created", payment_id)
-        decision = self._router.decide(tx, self._route_request(wanted, payment_id))
-        row = self._row(wanted, payment_id, actor, decision, attempt_id)
-        payment = store.insert_payment(tx, row, [asdict(line) for line in wanted.lines])
-        announce(self._db, self._outbox, tx, payment, actor)
-        if decision.chosen is None:
-            return _Begun(payment, None, "")
-        attempt = self._dispatch.prepare(
-            tx, Target(payment), Operation.COLLECT, decision.chosen, payment.amount_minor,
-            attempt_id=attempt_id,
-        )  # fmt: skip
-        return _Begun(payment, attempt, decision.probe)
-
     def _next_gateway(
         self, tx: sa.Connection, actor: Actor, payment: Payment, probes: list[str]
     ) -> Attempt | None:
@@ -175,7 +186,7 @@ class Payments:
         if len(tried) >= MAX_GATEWAYS:
             return None
         decision = self._router.decide(
-            tx, self._route_request(payment, payment.id, frozenset(tried))
+            tx, self._intake.route_request(payment, payment.id, frozenset(tried))
         )
         if decision.chosen is None:
             return None
@@ -240,55 +251,3 @@ class Payments:
             if not busy or self._db.clock.monotonic() >= deadline:
                 return result
             self._db.clock.sleep(_REPLAY_STEP_S)
-
-    # -- shared ---------------------------------------------------------------------------------
-
-    def _row(
-        self,
-        wanted: PaymentInput,
-        payment_id: UUID,
-        actor: Actor,
-        decision: Decision,
-        attempt_id: UUID,
-    ) -> dict[str, Any]:
-        """The payment as it is first written: on its way, or failed because nobody can take it."""
-        fields = asdict(replace(wanted, lines=()))
-        for name in ("key", "lines"):
-            fields.pop(name)
-        for name in ("order", "event", "user"):
-            fields[f"{name}_ref"] = fields.pop(name)
-        now, sent = self._db.clock.now(), decision.chosen is not None
-        return {
-            **fields,
-            "id": payment_id,
-            "status": PaymentStatus.PROCESSING if sent else PaymentStatus.FAILED,
-            "failure_code": None if sent else "no_route",
-            "preferred": list(wanted.preferred),
-            "metadata": dict(wanted.metadata),
-            "route": decision.as_json(),
-            "gateway_account": decision.chosen,
-            "attempt_id": attempt_id if sent else None,
-            "needs_review": False,
-            "late": False,
-            "created_by": actor.name,
-            "created_at": now,
-            "updated_at": now,
-            "next_check_at": now + LEASE if sent else None,
-        }
-
-    def _route_request(
-        self, what: PaymentInput | Payment, payment_id: UUID, tried: frozenset[str] = frozenset()
-    ) -> RouteRequest:
-        return RouteRequest(
-            amount_minor=what.amount_minor,
-            currency=what.currency,
-            at=self._db.clock.now(),
-            country=what.country,
-            method=what.method,
-            organiser=what.organiser,
-            phone=what.phone,
-            preferred=tuple(what.preferred),
-            exclude=tried,
-            needs=frozenset({"manual_capture"}) if what.manual_capture else frozenset(),
-            key=payment_id.hex,
-        )

@@ -7,7 +7,7 @@ is compare-and-set on ``version``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -27,6 +27,7 @@ from payctl.payments.records import (
     capture_of,
     payment_of,
     refund_of,
+    row_of,
 )
 
 _LIVE = [str(state) for state in LIVE_ATTEMPT_STATES]
@@ -38,16 +39,6 @@ def _one(tx: sa.Connection, query: sa.Select[Any]) -> Mapping[str, Any] | None:
 
 
 # -- payments --------------------------------------------------------------------------------------
-
-
-def insert_payment(
-    tx: sa.Connection, values: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
-) -> Payment:
-    row = tx.execute(sa.insert(t.payment).returning(*t.payment.c), dict(values)).mappings().one()
-    if lines:
-        rows = [{"payment_id": values["id"], "no": n, **line} for n, line in enumerate(lines, 1)]
-        tx.execute(sa.insert(t.payment_line), rows)
-    return payment_of(dict(row))
 
 
 def payment(tx: sa.Connection, payment_id: UUID, *, lock: bool = False) -> Payment:
@@ -103,9 +94,8 @@ def due_payments(tx: sa.Connection, now: datetime, limit: int) -> list[UUID]:
 # -- attempts --------------------------------------------------------------------------------------
 
 
-def insert_attempt(tx: sa.Connection, values: Mapping[str, Any]) -> Attempt:
-    row = tx.execute(sa.insert(t.attempt).returning(*t.attempt.c), dict(values)).mappings().one()
-    return attempt_of(dict(row))
+def insert_attempt(tx: sa.Connection, attempt: Attempt) -> None:
+    tx.execute(sa.insert(t.attempt), row_of(attempt))
 
 
 def attempt(tx: sa.Connection, attempt_id: UUID) -> Attempt:

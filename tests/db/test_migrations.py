@@ -135,7 +135,7 @@ def test_a_book_of_the_first_revision_is_upgraded_with_its_journals(
     empty: Database, tmp_path: Path
 ) -> None:
     """Journals posted before there were blocks stay as they are, and are sealed like any other."""
-    migrate.upgrade(empty, "0001_core")
+    migrate.upgrade(empty)
     book = proof_kit.proven(empty, tmp_path / "anchors")
     now = empty.clock.now()
     for number in range(7):
@@ -143,6 +143,8 @@ def test_a_book_of_the_first_revision_is_upgraded_with_its_journals(
             with empty.transaction() as tx:
                 partitions.ensure(tx, now, months_ahead=0)
         book.sale(f"before{number}")
+    # This program posts only to a book of its own revision; the journals are those of any other.
+    migrate.downgrade(empty, "0001_core")
     migrate.upgrade(empty)
     with empty.transaction() as tx:
         made = partitions.ensure(tx, now, months_ahead=2)
@@ -155,9 +157,8 @@ def test_a_book_of_the_first_revision_is_upgraded_with_its_journals(
         sealed = {item.journal_id for number in (1, 2) for item in blocks.items(tx, number)}
         assert sealed == {each.id for each in journals.stream(tx)}
     migrate.downgrade(empty, "0001_core")
-    book.sale("again")
     migrate.upgrade(empty)
-    assert book.seal().journals == 9
+    assert book.seal().journals == 8
     assert kit.problems(empty) == []
 
 
@@ -169,7 +170,8 @@ def test_a_failing_migration_leaves_nothing(
     scripts = tmp_path / "scripts"
     shutil.copytree(migrate.scripts(), scripts)
     file = scripts / "versions" / f"{migrate.HEAD}.{empty.engine.dialect.name}.up.sql"
-    file.write_text(file.read_text() + f"{freeze.SEPARATOR}CREATE TABLE audit (broken int)\n")
+    sound = [file.read_text()] if file.exists() else []
+    file.write_text(freeze.SEPARATOR.join([*sound, "CREATE TABLE audit (broken int)"]))
     monkeypatch.setattr(migrate, "scripts", lambda: scripts)
     with pytest.raises(sa.exc.DBAPIError):
         migrate.upgrade(empty)
@@ -235,12 +237,12 @@ def test_the_program_names_the_newest_revision() -> None:
 
 
 @pytest.mark.unit
-def test_the_frozen_files_are_the_declarations(tmp_path: Path) -> None:
-    """Freezing the newest revision again gives the same: nothing is declared that none has."""
-    for path in freeze.write(migrate.HEAD, tmp_path):
-        if path.name.endswith(".up.sql"):
-            frozen = migrate.scripts() / "versions" / path.name
-            assert path.read_text() == frozen.read_text(), path.name
+def test_the_frozen_files_are_the_declarations() -> None:
+    """Freezing the newest revision again gives what it adds: nothing is declared that none has."""
+    for dialect in freeze.dialects():
+        written = migrate.frozen(dialect, migrate.HEAD, "up")
+        added = [each for each in written if not each.startswith("DROP ")]
+        assert added == freeze.up(dialect, migrate.HEAD), dialect.name
 
 
 @pytest.mark.unit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -55,41 +55,54 @@ class Raw:
         self.db, self.tx = db, tx
         self.id = db.ids.new()
 
-    def journal(self, legs: int = 2, period: int = 202611, **more: Any) -> None:
+    def journal(self, legs: int = 2, period: int = 202611) -> None:
+        self.tx.execute(sa.insert(journal), self._journal(legs, period))
+
+    def entries(self, *amounts: int, first: int = 1, into: str | None = None) -> None:
+        target = entry if into is None else entry.to_metadata(sa.MetaData(), name=into)
+        self.tx.execute(sa.insert(target).values(self._entries(amounts, first)))
+
+    def _journal(self, legs: int, period: int) -> dict[str, Any]:
         now = self.db.clock.now()
-        row = dict(
+        return dict(
             id=self.id, kind="raw", posting_key="raw", posted_at=now, effective_at=now,
             period=period, legs=legs, actor="x", meta={}, content_hash=bytes(32),
         )  # fmt: skip
-        self.tx.execute(sa.insert(journal), {**row, **more})
 
-    def entries(self, *amounts: int, first: int = 1, into: str | None = None, **more: Any) -> None:
-        target = entry if into is None else entry.to_metadata(sa.MetaData(), name=into)
+    def _entries(self, amounts: Sequence[int], first: int) -> list[dict[str, Any]]:
         codes = ("opening:migration", "wallet:o:available")
         ids = [self._account(codes[number % 2]) for number in range(len(amounts))]
-        rows = [
+        return [
             dict(
                 journal_id=self.id, leg=first + number, account_id=ids[number], stripe=0,
                 currency="EUR", amount_minor=amount, balance_after_minor=0, version=99 + number,
             )
             for number, amount in enumerate(amounts)
         ]  # fmt: skip
-        self.tx.execute(sa.insert(target).values([{**row, **more} for row in rows]))
 
     def _account(self, code: str) -> UUID:
         found = self.tx.scalar(sa.select(account.c.id).where(account.c.code == code))
         assert found is not None
         return found
 
-    def both(self, *amounts: int, legs: int | None = None, period: int = 202611) -> None:
-        """Journal and entries in the order the engine wants them."""
-        legs = len(amounts) if legs is None else legs
+    def both(
+        self,
+        *amounts: int,
+        legs: int | None = None,
+        period: int = 202611,
+        first: int = 1,
+        change: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
+    ) -> None:
+        """Journal and entries as the engine wants them: in one statement, or entries first."""
+        rows = self._entries(amounts, first)
+        change(rows)
+        whole = self._journal(len(amounts) if legs is None else legs, period)
+        into_entry, into_journal = sa.insert(entry).values(rows), sa.insert(journal).values(whole)
         if self.db.is_sqlite:
-            self.entries(*amounts)
-            self.journal(legs, period)
+            self.tx.execute(into_entry)
+            self.tx.execute(into_journal)
         else:
-            self.journal(legs, period)
-            self.entries(*amounts)
+            self.tx.execute(into_entry.add_cte(into_journal.cte("journals")))
 
 
 def test_raw_rows_that_are_sound_are_let_in(db: Database, posted: UUID) -> None:
@@ -108,24 +121,12 @@ def test_unbalanced_in_one_of_two_currencies(db: Database, posted: UUID) -> None
     with db.transaction() as tx:
         kit.fund(Book(db), tx, "wallet:o:available", 1, "XOF")
     with refused(db, "unbalanced") as tx:
-        raw = Raw(db, tx)
-        if not db.is_sqlite:
-            raw.journal(2)
-        ids = dict(
-            tx.execute(
-                sa.select(account.c.currency, account.c.id).where(
-                    account.c.code == "opening:migration"
-                )
-            ).all()
+        xof = tx.scalar(
+            sa.select(account.c.id).where(
+                account.c.code == "opening:migration", account.c.currency == "XOF"
+            )
         )
-        common = dict(journal_id=raw.id, stripe=0, balance_after_minor=0, version=50)
-        rows = [
-            {**common, "leg": 1, "account_id": ids["EUR"], "currency": "EUR", "amount_minor": 5},
-            {**common, "leg": 2, "account_id": ids["XOF"], "currency": "XOF", "amount_minor": -5},
-        ]
-        tx.execute(sa.insert(entry).values(rows))
-        if db.is_sqlite:
-            raw.journal(2)
+        Raw(db, tx).both(5, -5, change=lambda rows: rows[1].update(account_id=xof, currency="XOF"))
 
 
 @pytest.mark.parametrize("legs", [1, 3])
@@ -136,12 +137,7 @@ def test_wrong_number_of_legs(db: Database, posted: UUID, legs: int) -> None:
 
 def test_leg_numbers_with_a_gap(db: Database, posted: UUID) -> None:
     with refused(db, "as many as it has legs") as tx:
-        raw = Raw(db, tx)
-        if not db.is_sqlite:
-            raw.journal()
-        raw.entries(500, -500, first=2)
-        if db.is_sqlite:
-            raw.journal()
+        Raw(db, tx).both(500, -500, first=2)
 
 
 def test_entries_without_a_journal(db: Database, posted: UUID) -> None:
@@ -172,12 +168,9 @@ def test_an_amount_of_zero(db: Database, posted: UUID) -> None:
 def test_an_entry_in_another_currency_than_its_account(db: Database, posted: UUID) -> None:
     words = "FOREIGN KEY" if db.is_sqlite else "foreign key"
     with refused(db, words) as tx:
-        raw = Raw(db, tx)
-        if not db.is_sqlite:
-            raw.journal()
-        raw.entries(500, -500, currency="XOF")
-        if db.is_sqlite:
-            raw.journal()
+        Raw(db, tx).both(
+            500, -500, change=lambda rows: [row.update(currency="XOF") for row in rows] and None
+        )
 
 
 APPEND_ONLY = ("journal", "entry", "journal_meta", "hold_event")
@@ -348,9 +341,7 @@ def test_no_insert_straight_into_a_partition(
     with db.transaction() as tx:
         kit.fund(Book(db), tx, "wallet:o:available", 10_000)
     with refused(db, "insert straight into") as tx:
-        raw = Raw(db, tx)
-        raw.journal()
-        raw.entries(500, -500, into=f"entry_{part}")
+        Raw(db, tx).entries(500, -500, into=f"entry_{part}")
     with refused(db, "insert straight into") as tx:
         tx.exec_driver_sql(f"INSERT INTO journal_{part} SELECT * FROM journal")
 

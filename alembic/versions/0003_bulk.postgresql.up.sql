@@ -1,0 +1,203 @@
+DROP TRIGGER journal_complete ON journal
+-- next
+DROP FUNCTION ledger_journal_complete()
+-- next
+DROP TRIGGER period_open ON journal
+-- next
+DROP FUNCTION ledger_period_open()
+-- next
+CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE first_month bigint;
+BEGIN
+  IF EXISTS (SELECT 1 FROM new_rows n
+             WHERE NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = n.id AND leg = 1)) THEN
+    RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+  END IF;
+  SELECT min(period) INTO first_month FROM new_rows;
+  IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= first_month AND state <> 'open') THEN
+    RAISE EXCEPTION 'ledger: period % is closed', first_month USING ERRCODE = '23514';
+  END IF;
+  RETURN NULL;
+END $$
+-- next
+CREATE TRIGGER journals_complete AFTER INSERT ON journal
+REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_journals_complete()
+-- next
+CREATE FUNCTION ledger_post(
+  j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
+  j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
+  j_reason text[], j_meta jsonb[], j_legs smallint[], j_head bytea[],
+  b_account uuid[], b_stripe smallint[], b_side smallint[], b_delta bigint[], b_count bigint[],
+  l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
+  l_head bytea[])
+RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
+DECLARE
+  journals integer := cardinality(j_id);
+  taken integer;
+  now_minor bigint[]; now_version bigint[];
+  one_minor bigint; one_version bigint;
+  place integer; leg integer := 0;
+  content bytea; minor_text text; version_text text; hashes bytea[];
+BEGIN
+  state := 'stale';
+  IF EXISTS (SELECT 1 FROM account WHERE id = ANY (b_account) AND status = 'closed')
+    OR EXISTS (SELECT 1 FROM period p
+               WHERE p.state <> 'open' AND p.yyyymm >= (SELECT min(x) FROM unnest(j_period) x)) THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
+
+  INSERT INTO idempotency (scope, key, fingerprint, outcome, subject_id, created_at)
+    SELECT 'journal', x.key, x.print, 'posted', x.id, x.at
+      FROM unnest(j_key, j_print, j_id, j_at) AS x(key, print, id, at)
+    ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS taken = ROW_COUNT;
+  IF taken <> journals THEN
+    DELETE FROM idempotency
+      WHERE scope = 'journal' AND key = ANY (j_key) AND subject_id = ANY (j_id);
+    state := 'taken';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+
+  FOR i IN 1..cardinality(b_account) LOOP
+    UPDATE balance SET posted_minor = posted_minor + b_side[i] * b_delta[i],
+                       version = balance.version + b_count[i]
+      WHERE account_id = b_account[i] AND stripe = b_stripe[i]
+      RETURNING b_side[i] * posted_minor - b_delta[i], balance.version - b_count[i]
+      INTO STRICT one_minor, one_version;
+    now_minor[i] := one_minor;
+    now_version[i] := one_version;
+  END LOOP;
+  IF EXISTS (SELECT 1 FROM account WHERE id = ANY (b_account) AND status = 'closed') THEN
+    RAISE EXCEPTION 'ledger: an account was closed meanwhile' USING ERRCODE = '40001';
+  END IF;
+
+  FOR j IN 1..journals LOOP
+    content := j_head[j];
+    FOR _ IN 1..j_legs[j] LOOP
+      leg := leg + 1;
+      place := l_balance[leg];
+      now_minor[place] := now_minor[place] + l_amount[leg];
+      now_version[place] := now_version[place] + 1;
+      balances[leg] := now_minor[place];
+      versions[leg] := now_version[place];
+      minor_text := now_minor[place]::text;
+      version_text := now_version[place]::text;
+      content := content || l_head[leg]
+        || int4send(length(minor_text)) || minor_text::bytea
+        || int4send(length(version_text)) || version_text::bytea;
+    END LOOP;
+    hashes[j] := sha256(content);
+  END LOOP;
+
+  WITH journals AS (
+    INSERT INTO journal (id, kind, posting_key, posted_at, effective_at, period, payment_id,
+                         reverses_id, actor, reason, meta, legs, content_hash)
+      SELECT * FROM unnest(j_id, j_kind, j_key, j_at, j_effective, j_period, j_payment,
+                           j_reverses, j_actor, j_reason, j_meta, j_legs, hashes))
+  INSERT INTO entry (journal_id, leg, account_id, stripe, currency, amount_minor,
+                     balance_after_minor, version)
+    SELECT j_id[x.journal], x.leg, b_account[x.place], b_stripe[x.place], x.currency, x.amount,
+           x.after_minor, x.version
+      FROM unnest(l_journal, l_leg, l_balance, l_currency, l_amount, balances, versions)
+        AS x(journal, leg, place, currency, amount, after_minor, version);
+  state := 'posted';
+  RETURN NEXT;
+END $$
+-- next
+CREATE FUNCTION payments_begin(doc jsonb, chain bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE made integer;
+BEGIN
+  INSERT INTO idempotency
+    SELECT * FROM jsonb_populate_recordset(NULL::idempotency, doc->'idempotency')
+    ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS made = ROW_COUNT;
+  IF made <> jsonb_array_length(doc->'idempotency') THEN
+    DELETE FROM idempotency i
+      USING jsonb_populate_recordset(NULL::idempotency, doc->'idempotency') x
+      WHERE i.scope = x.scope AND i.key = x.key AND i.subject_id = x.subject_id;
+    RETURN false;
+  END IF;
+  IF jsonb_array_length(doc->'party') > 0 THEN
+    INSERT INTO party SELECT * FROM jsonb_populate_recordset(NULL::party, doc->'party')
+      ON CONFLICT (ref) DO NOTHING;
+  END IF;
+  INSERT INTO payment SELECT * FROM jsonb_populate_recordset(NULL::payment, doc->'payment');
+  IF jsonb_array_length(doc->'payment_line') > 0 THEN
+    INSERT INTO payment_line
+      SELECT * FROM jsonb_populate_recordset(NULL::payment_line, doc->'payment_line');
+  END IF;
+  INSERT INTO attempt SELECT * FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt');
+  INSERT INTO notification
+    SELECT * FROM jsonb_populate_recordset(NULL::notification, doc->'notification');
+  PERFORM audit_append(chain, doc->'audit');
+  RETURN true;
+END $$
+-- next
+CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
+  j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
+  j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
+  j_reason text[], j_meta jsonb[], j_legs smallint[], j_head bytea[],
+  b_account uuid[], b_stripe smallint[], b_side smallint[], b_delta bigint[], b_count bigint[],
+  l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
+  l_head bytea[])
+RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
+DECLARE
+  wanted integer := jsonb_array_length(doc->'payment');
+  done integer;
+BEGIN
+  UPDATE payment p SET
+      status = x.status, gateway_account = x.gateway_account, attempt_id = x.attempt_id,
+      failure_code = x.failure_code, captured_minor = x.captured_minor,
+      authorized_minor = x.authorized_minor, rate = x.rate, commission_minor = x.commission_minor,
+      vat_minor = x.vat_minor, pending_minor = x.pending_minor, updated_at = x.updated_at,
+      next_check_at = x.next_check_at, version = p.version + 1
+    FROM jsonb_populate_recordset(NULL::payment, doc->'payment') x
+    WHERE p.id = x.id AND p.version = x.version;
+  GET DIAGNOSTICS done = ROW_COUNT;
+  IF done <> wanted THEN
+    RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+  END IF;
+  UPDATE attempt a SET
+      state = x.state, next_check_at = x.next_check_at, checks = x.checks,
+      not_found = x.not_found, provider_reference = x.provider_reference, lease_owner = NULL,
+      lease_until = NULL, code = x.code, provider_code = x.provider_code, message = x.message,
+      next_action = x.next_action, exposed_at = x.exposed_at, expires_at = x.expires_at,
+      received_minor = x.received_minor, received_currency = x.received_currency,
+      receipt = x.receipt, updated_at = x.updated_at, version = a.version + 1
+    FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt') x
+    WHERE a.id = x.id AND a.version = x.version AND a.state = 'sending';
+  GET DIAGNOSTICS done = ROW_COUNT;
+  IF done <> wanted THEN
+    RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+  END IF;
+  IF cardinality(j_id) > 0 THEN
+    SELECT * INTO state, balances, versions FROM ledger_post(
+      j_id, j_kind, j_key, j_print, j_at, j_effective, j_period, j_payment, j_reverses, j_actor,
+      j_reason, j_meta, j_legs, j_head, b_account, b_stripe, b_side, b_delta, b_count, l_journal,
+      l_leg, l_balance, l_currency, l_amount, l_head);
+    IF state <> 'posted' THEN
+      RAISE EXCEPTION 'payments: not posted, %', state USING ERRCODE = '40001';
+    END IF;
+  END IF;
+  INSERT INTO provider_call
+    SELECT * FROM jsonb_populate_recordset(NULL::provider_call, doc->'provider_call');
+  INSERT INTO notification
+    SELECT * FROM jsonb_populate_recordset(NULL::notification, doc->'notification');
+  INSERT INTO breaker_sample AS s
+    SELECT * FROM jsonb_populate_recordset(NULL::breaker_sample, doc->'breaker_sample')
+    ON CONFLICT (account, op_class, minute, stripe) DO UPDATE SET
+      ok = s.ok + excluded.ok,
+      refused = s.refused + excluded.refused,
+      tech_fail = s.tech_fail + excluded.tech_fail,
+      not_sent = s.not_sent + excluded.not_sent,
+      slow = s.slow + excluded.slow,
+      limited = s.limited + excluded.limited,
+      retries = s.retries + excluded.retries,
+      won = s.won + excluded.won,
+      lost = s.lost + excluded.lost;
+  PERFORM audit_append(chain, doc->'audit');
+  RETURN NEXT;
+END $$

@@ -1,0 +1,319 @@
+"""The second commit of a payment (T3) where nothing got in between, for one payment or for many.
+
+Most payments end here: the first answer to the first request, nobody else has touched the row, and
+the answer is a plain one. Then everything the answer changes follows from what this process wrote
+itself a moment ago, is decided without asking the database, and written by one statement that
+compares versions. Whatever is less plain, or was changed meanwhile, goes the long way through
+:meth:`payctl.payments.outcomes.Outcomes.apply`, which means the same (a test holds them against
+each other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+import sqlalchemy as sa
+
+from payctl.commissions.rate_book import RateBook
+from payctl.db import audit, rows
+from payctl.db.actor import Actor
+from payctl.db.engine import Database, driver_execute
+from payctl.gateways.base import Answer
+from payctl.ledger import posting
+from payctl.ledger.book import Book
+from payctl.ledger.model import Draft, Posted
+from payctl.notifications.outbox import Outbox
+from payctl.notifications.tables import notification
+from payctl.payments import model, postings
+from payctl.payments import tables as t
+from payctl.payments.announcements import announcement
+from payctl.payments.breaker import Breakers
+from payctl.payments.model import RECEIVED, STATUS_OF, AttemptState, PaymentStatus
+from payctl.payments.outcomes import Applied, attempt_columns, call_row
+from payctl.payments.records import Attempt, Payment
+from payctl.payments.sales import Sale
+
+#: States whose meaning for the payment needs nothing but the answer.
+_PLAIN = frozenset(
+    {
+        AttemptState.SUCCEEDED, AttemptState.AUTHORIZED, AttemptState.REQUIRES_ACTION,
+        AttemptState.PENDING, AttemptState.DECLINED, AttemptState.REJECTED,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A first request and what was answered; ``probe`` as in :class:`intake.Begun`."""
+
+    payment: Payment
+    attempt: Attempt
+    answer: Answer
+    probe: str = ""
+
+
+@dataclass(slots=True)
+class _Planned:
+    """What an answer changes, before it is written."""
+
+    place: int
+    answered: Answered
+    payment: Payment
+    attempt: Attempt
+    drafts: list[Draft] = field(default_factory=list)
+
+
+class _NotPlain(Exception):
+    """One of them was changed meanwhile, or its journals cannot be posted as they were decided."""
+
+
+class FirstAnswers:
+    """Applies plain first answers."""
+
+    def __init__(
+        self,
+        db: Database,
+        book: Book,
+        rates: RateBook,
+        breakers: Breakers,
+        outbox: Outbox,
+        random: Random | None = None,
+    ) -> None:
+        self._db = db
+        self._book = book
+        self._rates = rates
+        self._breakers = breakers
+        self._outbox = outbox
+        self._random = random or Random()  # noqa: S311 - jitter
+
+    def apply(self, actor: Actor, answered: Sequence[Answered]) -> list[Applied | None]:
+        """What each answer changed, written in one transaction; ``None`` for those that must go
+        the long way, of which nothing is written.
+        """
+        results: list[Applied | None] = [None] * len(answered)
+        planned = [
+            plan
+            for place, each in enumerate(answered)
+            if (plan := self._plan(actor, place, each)) is not None
+        ]
+        if not planned:
+            return results
+        sampling = self._breakers.sample(
+            (each.attempt.gateway_account, each.answered.answer) for each in planned
+        )
+        try:
+            written = self._db.at_once(lambda tx: self._write(tx, actor, planned, sampling.rows))
+        except _NotPlain:
+            written = []
+        except sa.exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _GO_THE_LONG_WAY:
+                raise
+            written = []
+        self._breakers.sampled(sampling, done=bool(written))
+        if not written:
+            # Which of them it was is not known; each is found out by itself.
+            if len(planned) > 1:
+                for each in planned:
+                    [results[each.place]] = self.apply(actor, [each.answered])
+            return results
+        for place, applied in written:
+            results[place] = applied
+        return results
+
+    # -- deciding ---------------------------------------------------------------------------------
+
+    def _plan(self, actor: Actor, place: int, answered: Answered) -> _Planned | None:
+        payment, attempt, answer = answered.payment, answered.attempt, answered.answer
+        fresh = attempt.state is AttemptState.SENDING and attempt.no == 1
+        if not fresh or payment.version or attempt.version or answered.probe:
+            return None
+        if self._breakers.matters(answer) or model.may_fail_over(answer):
+            return None
+        now = self._db.clock.now()
+        step = model.after_call(
+            attempt.seen(payment.manual_capture), answer, now, self._random.uniform(-1, 1)
+        )
+        if step.state not in _PLAIN or step.open_case:
+            return None
+        received = step.state in RECEIVED
+        if received and payment.manual_capture:
+            return None
+        reference = answer.provider_reference or attempt.provider_reference
+        changed = replace(
+            attempt,
+            **attempt_columns(attempt, answer, step, reference, now),
+            receipt="order" if received else None,
+            version=1,
+            updated_at=now,
+        )
+        plan = _Planned(place, answered, self._moved(payment, changed, answer), changed)
+        return self._with_sale(actor, plan) if received else plan
+
+    def _moved(self, payment: Payment, attempt: Attempt, answer: Answer) -> Payment:
+        """The payment after an answer that brought no money yet."""
+        status = STATUS_OF[attempt.state]
+        authorized = payment.authorized_minor
+        if attempt.state is AttemptState.AUTHORIZED:
+            authorized = min(answer.amount_minor or attempt.amount_minor, payment.amount_minor)
+        failed = not attempt.state.live and attempt.state not in RECEIVED
+        return replace(
+            payment,
+            status=status,
+            failure_code=(answer.code or str(attempt.state)) if failed else payment.failure_code,
+            gateway_account=attempt.gateway_account,
+            attempt_id=attempt.id,
+            authorized_minor=authorized,
+            next_check_at=None if status.terminal else attempt.next_check_at,
+            version=1,
+            updated_at=attempt.updated_at,
+        )
+
+    def _with_sale(self, actor: Actor, plan: _Planned) -> _Planned | None:
+        """*plan* with what the money is posted as; ``None`` where no rate is known."""
+        payment, attempt, answer = plan.answered.payment, plan.attempt, plan.answered.answer
+        amount = answer.amount_minor if answer.amount_minor is not None else attempt.amount_minor
+        sale = self._sale(payment)
+        if sale is None:
+            return None
+        part = sale.captured(payment, amount)
+        key = f"capture:{attempt.id}:{payment.captured_minor}"
+        plan.drafts.append(
+            postings.capture(payment, attempt, sale, part, key=key, actor=actor.name)
+        )
+        if answer.fee is not None and answer.fee.amount_minor > 0:
+            plan.drafts.append(postings.fee(attempt, answer.fee, actor=actor.name))
+        plan.payment = replace(
+            plan.payment,
+            status=PaymentStatus.SUCCEEDED,
+            failure_code=None,
+            captured_minor=payment.captured_minor + amount,
+            rate=sale.as_json(),
+            commission_minor=payment.commission_minor + part.income_minor,
+            vat_minor=payment.vat_minor + part.vat_minor,
+            pending_minor=payment.pending_minor + part.owner_minor,
+        )
+        return plan
+
+    def _sale(self, payment: Payment) -> Sale | None:
+        terms, at = self._rates.terms(), payment.created_at
+        rate = terms.rate(
+            sale_type=payment.sale_type,
+            organiser=payment.organiser,
+            currency=payment.currency,
+            country=payment.country,
+            at=at,
+        )
+        if rate is None:
+            return None
+        return Sale(rate, terms.role(payment.sale_type, at) == "principal")
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def _write(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        planned: Sequence[_Planned],
+        samples: Sequence[rows.Row],
+    ) -> list[tuple[int, Applied]]:
+        # One order of payments for all writers, so that two never wait for each other.
+        ordered = sorted(planned, key=lambda each: each.payment.id)
+        facts = self._book.facts(tx, [draft for each in ordered for draft in each.drafts])
+        if facts is None:
+            raise _NotPlain
+        told, audited = self._told(ordered), self._audited(actor, ordered)
+        document: dict[str, Sequence[rows.Row]] = {
+            "payment": [_changes(each.payment, _PAYMENT) for each in ordered],
+            "attempt": [_changes(each.attempt, _ATTEMPT) for each in ordered],
+            "provider_call": [
+                call_row(self._db, each.attempt.id, each.answered.answer, "process", "create")
+                for each in ordered
+            ],
+            "notification": told,
+            "breaker_sample": samples,
+        }
+        if self._db.is_sqlite:
+            posted = self._write_sqlite(tx, document, facts)
+            audit.append(self._db, tx, audited)
+        else:
+            laid_out = posting.batch(tx, facts)
+            text = rows.document({**document, "audit": audit.chainable(audited)})
+            chain = audit.chain_of(self._db, tx)
+            row = driver_execute(
+                tx, _ANSWERED, [text, chain, *posting.parameters(laid_out)]
+            ).fetchone()
+            posted = laid_out.posted(row[0] or (), row[1] or ())
+        return _applied(ordered, posted)
+
+    def _write_sqlite(
+        self, tx: sa.Connection, document: rows.Rows, facts: Sequence[posting.Decided]
+    ) -> list[Posted]:
+        moved = rows.update_sqlite(tx, t.payment, document["payment"])
+        moved += rows.update_sqlite(tx, t.attempt, document["attempt"], "state = 'sending'")
+        if moved != 2 * len(document["payment"]):
+            raise _NotPlain
+        posted = posting.write(tx, facts) if facts else []
+        if isinstance(posted, posting.Unwritten):
+            raise _NotPlain
+        rows.insert_sqlite(tx, t.provider_call, document["provider_call"])
+        rows.insert_sqlite(tx, notification, document["notification"])
+        self._breakers.write_samples(tx, document["breaker_sample"])
+        return posted
+
+    def _told(self, planned: Sequence[_Planned]) -> list[dict[str, Any]]:
+        return [
+            self._outbox.row(
+                f"payment.{each.payment.status}", "payment", each.payment.id, 2,
+                announcement(each.payment),
+            )
+            for each in planned
+        ]  # fmt: skip
+
+    def _audited(self, actor: Actor, planned: Sequence[_Planned]) -> list[dict[str, Any]]:
+        return [
+            audit.row(
+                self._db, actor, f"payment.{each.payment.status}", "payment", each.payment.id,
+                announcement(each.payment),
+            )
+            for each in planned
+        ]  # fmt: skip
+
+
+#: Errors after which each payment goes the long way: changed meanwhile, a deadlock, a key or a
+#: provider's reference that is there already, a month closed in this moment.
+_GO_THE_LONG_WAY = frozenset({"40001", "40P01", "23505", "23514"})
+
+_ANSWERED = "SELECT balances, versions FROM payments_answered(%s)" % ", ".join(  # noqa: UP031, S608
+    ["%s"] * (2 + posting.PARAMETERS)
+)
+_PAYMENT = (
+    "status", "gateway_account", "attempt_id", "failure_code", "captured_minor",
+    "authorized_minor", "rate", "commission_minor", "vat_minor", "pending_minor", "updated_at",
+    "next_check_at",
+)  # fmt: skip
+_ATTEMPT = (
+    "state", "next_check_at", "checks", "not_found", "provider_reference", "lease_owner",
+    "lease_until", "code", "provider_code", "message", "next_action", "exposed_at", "expires_at",
+    "received_minor", "received_currency", "receipt", "updated_at",
+)  # fmt: skip
+
+
+def _changes(what: Payment | Attempt, names: Sequence[str]) -> Mapping[str, Any]:
+    """A record's id, the version it had before, and its columns *names*."""
+    return {
+        "id": what.id,
+        "version": what.version - 1,
+        **{name: getattr(what, name) for name in names},
+    }
+
+
+def _applied(planned: Sequence[_Planned], posted: Sequence[Posted]) -> list[tuple[int, Applied]]:
+    done, at = [], 0
+    for each in planned:
+        journals = tuple(posted[at : at + len(each.drafts)])
+        at += len(each.drafts)
+        done.append((each.place, Applied(each.payment, each.attempt, True, journals)))
+    return done
