@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payctl.clock import ManualClock
@@ -177,6 +177,7 @@ def _rfc_6962_path(position: int, leaves: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.unit
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=70), st.data())
 def test_the_tree_is_that_of_rfc_6962(leaves: list[bytes], data: st.DataObject) -> None:
     assert merkle.root(leaves) == _rfc_6962(leaves)
