@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from payctl.insight.upkeep import Upkeep
     from payctl.insight.watch import Watch
     from payctl.ledger.adjustments import Adjustments
+    from payctl.ledger.anchors import Anchors
     from payctl.ledger.book import Book
     from payctl.ledger.check import CheckReport
     from payctl.ledger.holds import Holds
     from payctl.ledger.reports import Reports
+    from payctl.ledger.sealing import Sealing
+    from payctl.ledger.verify import Verifier
     from payctl.notifications.outbox import Outbox
     from payctl.parties.service import Parties
     from payctl.payments.breaker import Breakers
@@ -156,6 +159,25 @@ class App:
         from payctl.ledger.adjustments import Adjustments
 
         return Adjustments(self.db, self.book, self.approvals)
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        from payctl.ledger.anchors import Anchors
+        from payctl.ledger.destinations import parse
+
+        return Anchors(self.db, [parse(each) for each in self.config.anchors])
+
+    @cached_property
+    def sealing(self) -> Sealing:
+        from payctl.ledger.sealing import Sealing
+
+        return Sealing(self.db, self.anchors)
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        from payctl.ledger.verify import Verifier
+
+        return Verifier(self.db, self.anchors)
 
     def check_ledger(self) -> CheckReport:
         """Every check of the ledger and of the features above it, on one snapshot."""

@@ -143,6 +143,11 @@ class Config:
         return str(self.get("country"))
 
     @property
+    def anchors(self) -> list[str]:
+        """Where the hashes of sealed blocks are kept outside the book."""
+        return list(self.get("ledger.anchors"))
+
+    @property
     def operator_token(self) -> str | None:
         """The personal token of whoever runs this, or ``None``."""
         return str(self.get("operator")) if "operator" in self.values else None
@@ -233,6 +238,9 @@ class Config:
     def _printable(self, key: str) -> str:
         found = self.values.get(key)
         value = found.value if found else BY_KEY[key].default
+        if key == "ledger.anchors":
+            # The arguments of a program may hold what is nobody's business.
+            return ", ".join(_program_only(str(item)) for item in value)
         if isinstance(value, list) and is_secret(key):
             return ", ".join(self._redacted(str(item)) for item in value)
         if secret.is_reference(value) or is_secret(key):
@@ -245,7 +253,7 @@ class Config:
         if not secret.is_reference(value):
             return f"(in clear, fingerprint {secret.fingerprint(value)})"
         if value.startswith("cmd:"):
-            return f"cmd:{value[4:].split()[0]} …"
+            return _program_only(value)
         try:
             return f"{value} (fingerprint {secret.fingerprint(self.resolve(value))})"
         except NotConfigured:
@@ -299,6 +307,11 @@ def merged(layers: Sequence[Layer]) -> dict[str, Found]:
         for key, value in layer.values.items():
             values.setdefault(key, Found(value, layer.origins.get(key, layer.origin)))
     return values
+
+
+def _program_only(value: str) -> str:
+    """``cmd:PROGRAM ARGS`` without its arguments; anything else as it is."""
+    return f"cmd:{value[4:].split()[0]} …" if value.startswith("cmd:") else value
 
 
 def _without_password(url: str) -> str:

@@ -294,6 +294,8 @@ def _defaults(environ: Mapping[str, str], result: Stack) -> Layer:
     if not result.has("gateways.") and not live:
         layer.values |= _sandboxes()
     _sandbox_books(environ, result, layer)
+    if not result.has("ledger.anchors"):
+        layer.values["ledger.anchors"] = [f"path:{_beside_book(environ, result, layer)}.anchors"]
     return layer
 
 
@@ -324,15 +326,22 @@ def _sandbox_books(environ: Mapping[str, str], result: Stack, layer: Layer) -> N
         key: value
         for each in reversed([*result.layers, layer])
         for key, value in each.values.items()
-        if key == "database.url" or key.startswith("gateways.")
+        if key.startswith("gateways.")
     }
-    accounts = {key.split(".")[1] for key in values if key.startswith("gateways.")}
-    url = str(values.get("database.url", ""))
+    accounts = {key.split(".")[1] for key in values}
+    base = _beside_book(environ, result, layer)
     for account in sorted(accounts):
         key = f"gateways.{account}.book"
         if values.get(f"gateways.{account}.type", account) != "sandbox" or key in values:
             continue
-        base = data_dir(environ) / f"book-{result.profile}"
-        if url.startswith("sqlite") and url.partition(":///")[2]:
-            base = Path(url.partition(":///")[2]).with_suffix("")
         layer.values[key] = f"{base}-{account}.provider"
+
+
+def _beside_book(environ: Mapping[str, str], result: Stack, layer: Layer) -> Path:
+    """What the names of a profile's files begin with: beside an embedded book if there is one,
+    else in the user's data directory."""
+    layers = [*result.layers, layer]
+    url = next((str(x.values["database.url"]) for x in layers if "database.url" in x.values), "")
+    if url.startswith("sqlite") and url.partition(":///")[2]:
+        return Path(url.partition(":///")[2]).with_suffix("")
+    return data_dir(environ) / f"book-{result.profile}"

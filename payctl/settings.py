@@ -7,6 +7,7 @@ cannot exist in one of them and not in the others.
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ LEVELS = ("debug", "info", "warning", "error")
 class Setting:
     """One setting of a profile.
 
-    ``kind`` is text, secret, integer, switch, choice, zone, name or url; ``former`` is the variable
-    of the former service that is honoured where no file sets this.
+    ``kind`` is text, secret, integer, switch, choice, zone, name, url or places; ``former`` is the
+    variable of the former service that is honoured where no file sets this.
     """
 
     key: str
@@ -61,6 +62,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("log.level", "choice", "least level written to the log", "info",
             former="LOG_LEVEL", choices=LEVELS),
     Setting("log.file", "text", "the log file; default: in your state directory"),
+    Setting("ledger.anchors", "places", "where hashes of sealed blocks are kept outside the book:"
+            " path:/FOLDER, git:/REPOSITORY, cmd:PROGRAM ARGS"),
     Setting("receiver.port", "integer", "port of the webhook receiver", 8080,
             former="PORT", minimum=1, maximum=65535),
     Setting("receiver.cors_origin", "text", "origin the receiver lets a browser call from",
@@ -172,6 +175,8 @@ def convert(key: str, raw: Any, source: str) -> Any:
         return _integer(setting, raw, source)
     if setting.kind == "switch":
         return _switch(setting, raw, source)
+    if setting.kind == "places":
+        return _places(setting, raw, source)
     if not isinstance(raw, str) or not raw.strip():
         raise bad_value(key, source, raw, "text")
     value = raw.strip()
@@ -221,6 +226,26 @@ def _integer(setting: Setting, raw: Any, source: str) -> int:
     if not setting.minimum <= number <= setting.maximum:
         raise bad_value(setting.key, source, raw, wanted)
     return number
+
+
+def _places(setting: Setting, raw: Any, source: str) -> list[str]:
+    """A list of places; one alone may be written without brackets."""
+    places = from_text(raw) if isinstance(raw, str) else raw
+    places = [places] if isinstance(places, str) else places
+    if not isinstance(places, list) or not all(map(_is_place, places)):
+        raise bad_value(setting.key, source, raw, 'a list, ["path:/FOLDER", "git:/REPOSITORY"]')
+    return places
+
+
+def _is_place(text: object) -> bool:
+    """A folder or repository is named by its whole path: a cron job's own folder is anywhere."""
+    scheme, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if scheme == "cmd":
+        try:
+            return bool(shlex.split(rest))
+        except ValueError:
+            return False
+    return scheme in ("path", "git") and rest.startswith("/")
 
 
 def _switch(setting: Setting, raw: Any, source: str) -> bool:

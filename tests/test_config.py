@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from payctl import config_file
 from payctl.config import Config, load
-from payctl.errors import NotConfigured, PayctlError
+from payctl.errors import InvalidInput, NotConfigured, PayctlError
 from payctl.secret import conceal
 from payctl.settings import SETTINGS
 
@@ -420,3 +420,42 @@ def test_a_new_file_is_the_owners_alone_and_an_old_one_keeps_its_mode(folder: Pa
     config_file.write(path, "b")
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("b", 0o640)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_anchors_lie_beside_an_embedded_book_or_in_the_data_directory(folder: Path) -> None:
+    assert read(folder).anchors == [f"path:{folder}/home/.local/share/payctl/book.anchors"]
+    here = '[profiles.default]\ndatabase.url = "sqlite:////srv/payctl/ci.sqlite3"\n'
+    assert read(folder, here).anchors == ["path:/srv/payctl/ci.anchors"]
+    there = '[profiles.ci]\ndatabase.url = "postgresql://u@h/d"\n'
+    config = read(folder, there, profile="ci")
+    assert config.anchors == [f"path:{folder}/home/.local/share/payctl/book-ci.anchors"]
+
+
+def test_anchors_are_named_in_a_list_or_alone(folder: Path) -> None:
+    toml = '[profiles.default]\nledger.anchors = ["path:/a", "git:/b", "cmd:send --to x"]\n'
+    config = read(folder, toml)
+    assert config.anchors == ["path:/a", "git:/b", "cmd:send --to x"]
+    [shown] = [line for line in config.shown() if line.key == "ledger.anchors"]
+    assert shown.value == "path:/a, git:/b, cmd:send …"
+    assert read(folder, environ={"PAYCTL_LEDGER_ANCHORS": "path:/a"}).anchors == ["path:/a"]
+    several = {"PAYCTL_LEDGER_ANCHORS": '["path:/a", "path:/b"]'}
+    assert read(folder, environ=several).anchors == ["path:/a", "path:/b"]
+    assert read(folder, "[profiles.default]\nledger.anchors = []\n").anchors == []
+
+
+@pytest.mark.parametrize(
+    "value", ['"s3:/a"', '"path:a"', '["path:/a", 5]', "7", '"cmd:"', '"cmd:\'"', '""']
+)
+def test_a_bad_anchor_is_named(folder: Path, value: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read(folder, f"[profiles.default]\nledger.anchors = {value}\n")
+    assert (code_of(caught), caught.value.field) == ("config.bad_value", "ledger.anchors")
+
+
+def test_a_program_for_anchors_is_not_run_by_a_file_anybody_can_write(folder: Path) -> None:
+    file = folder / "open.toml"
+    file.write_text('[profiles.default]\nledger.anchors = ["cmd:send"]\n')
+    file.chmod(0o666)
+    with pytest.raises(NotConfigured) as caught:
+        read(folder, path=file)
+    assert code_of(caught) == "config.unsafe_file"

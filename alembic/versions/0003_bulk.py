@@ -4,26 +4,17 @@ statement, which makes the deferred check of each journal unnecessary.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic import op
 
+from payctl.db.migrate import run_frozen
+
 revision = "0003_bulk"
-down_revision = "0001_core"
+down_revision = "0002_proof"
 
 
 def upgrade() -> None:
-    run("up")
+    run_frozen(op.get_bind(), revision, "up")
 
 
 def downgrade() -> None:
-    run("down")
-
-
-def run(direction: str) -> None:
-    connection = op.get_bind()
-    file = Path(__file__).with_name(f"{revision}.{connection.dialect.name}.{direction}.sql")
-    if not file.exists():
-        return
-    for statement in file.read_text(encoding="utf-8").split("\n-- next\n"):
-        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+    run_frozen(op.get_bind(), revision, "down")

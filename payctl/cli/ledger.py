@@ -1,4 +1,4 @@
-"""``payctl ledger``: accounts, entries, statements, trial balance, checks, exports."""
+"""``payctl ledger``: accounts, entries, statements, trial balance, corrections, exports."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from payctl import ids
+from payctl.cli import ledger_proof
 from payctl.cli.framework import (
     AfterOption,
     AllOption,
@@ -28,18 +29,23 @@ from payctl.cli.framework import (
     emit_list,
     finish,
     note,
-    noun,
     session,
 )
+from payctl.cli.ledger_app import app
 from payctl.cli.ledger_input import EXPORTS, cursor_of, export_lines, leg_of, new_key
 from payctl.cli.messages import say
 from payctl.errors import ApprovalRequired, InvalidInput
 from payctl.ledger.accounts import split_full
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    import sqlalchemy as sa
+
     from payctl.ledger.reports import AccountBalance, StatementLine
 
-app = noun("ledger")
+__all__ = ["app", "ledger_proof"]
+
 ACCOUNTS = (
     Column("account", "id", rank=0),
     Column("kind", rank=2),
@@ -75,11 +81,6 @@ COVER = (
     Column("assets_minor", "money", rank=0),
     Column("owed_minor", "money", rank=0),
     Column("surplus_minor", "money", rank=0),
-)
-CHECKS = (
-    Column("check", "id", rank=0),
-    Column("status", "state", rank=0),
-    Column("text", "long", rank=0),
 )
 AccountArgument = Annotated[
     str, typer.Argument(metavar="ACCOUNT", help="Code with currency: wallet:org-1:pending:EUR.")
@@ -119,13 +120,16 @@ def accounts(
         found = run.app.reports.accounts(
             tx, prefix=prefix, currency=currency, as_of=as_of, by=_by(recorded)
         )
+        as_it_was = _as_of(tx, as_of, recorded)
     emit_list(
         map(_account, found),
         "payctl.accounts/1",
         ACCOUNTS,
         id_key="account",
         hint="payctl ledger statement ACCOUNT",
+        extra=as_it_was,
     )
+    _tell_provisional(as_it_was)
 
 
 @command(
@@ -144,7 +148,9 @@ def account(
     name, currency = split_full(code)
     with run.app.db.read() as tx:
         found = run.app.reports.balance(tx, name, currency, as_of=as_of, by=_by(recorded))
-    emit(_account(found), "payctl.account/1", ACCOUNTS, id_key="account")
+        as_it_was = _as_of(tx, as_of, recorded)
+    emit({**_account(found), **as_it_was}, "payctl.account/1", ACCOUNTS, id_key="account")
+    _tell_provisional(as_it_was)
 
 
 @command(
@@ -244,6 +250,7 @@ def trial_balance(as_of: AsOfOption = None, recorded: RecordedOption = False) ->
     run = session()
     with run.app.db.read() as tx:
         found = run.app.reports.trial_balance(tx, as_of=as_of, by=_by(recorded))
+        as_it_was = _as_of(tx, as_of, recorded)
     totals = [
         {"account": f"{say('total', run.lang)}:{t.currency}", "currency": t.currency,
          "debit_minor": t.debit_minor, "credit_minor": t.credit_minor}
@@ -257,7 +264,8 @@ def trial_balance(as_of: AsOfOption = None, recorded: RecordedOption = False) ->
     ]  # fmt: skip
     shown = lines if run.is_json else [*lines, *totals]
     emit_list(shown, "payctl.trial_balance/1", TRIAL, id_key="account",
-              extra={"totals": totals, "balanced": found.balanced})  # fmt: skip
+              extra={"totals": totals, "balanced": found.balanced, **as_it_was})  # fmt: skip
+    _tell_provisional(as_it_was)
     if not found.balanced:
         finish(ExitCode.CHECK_FAILED)
 
@@ -273,33 +281,6 @@ def cover() -> None:
           "owed_minor": each.owed_minor, "surplus_minor": each.surplus_minor} for each in found),
         "payctl.cover/1", COVER, id_key="currency",
     )  # fmt: skip
-
-
-@command(
-    app,
-    "check",
-    examples=["payctl ledger check", "payctl ledger check --json"],
-    exits={ExitCode.CHECK_FAILED: "something does not hold; each finding names the account"},
-)
-def check() -> None:
-    """Ask the whole book whether everything that must hold does; changes nothing."""
-    run = session()
-    report = run.app.check_ledger()
-    lines = [
-        {"check": each.name, "status": "ok" if each.ok else "fail", "text": each.description}
-        for each in report.results
-    ]
-    violations = [
-        {"check": each.name, "account": each.account, "amount_minor": each.amount_minor,
-         "currency": each.currency, "detail": each.detail}
-        for each in report.violations
-    ]  # fmt: skip
-    emit_list(lines, "payctl.ledger_check/1", CHECKS, id_key="check",
-              extra={"ok": report.ok, "violations": violations})  # fmt: skip
-    for found in report.violations:
-        note(f"{found.name}: {found.account or ''} {found.detail}", always=True)
-    if not report.ok:
-        finish(ExitCode.CHECK_FAILED)
 
 
 @command(
@@ -370,6 +351,20 @@ def export(
 
 def _by(recorded: bool) -> Any:
     return "recorded" if recorded else "effective"
+
+
+def _as_of(tx: sa.Connection, as_of: datetime | None, recorded: bool) -> dict[str, Any]:
+    """The moment figures are of, and whether they may still change; nothing for those of now."""
+    if as_of is None:
+        return {}
+    provisional = session().app.reports.provisional(tx, as_of, _by(recorded))
+    return {"as_of": as_of, "by": _by(recorded), "provisional": provisional}
+
+
+def _tell_provisional(as_it_was: dict[str, Any]) -> None:
+    if as_it_was.get("provisional"):
+        word = "provisional_recorded" if as_it_was["by"] == "recorded" else "provisional_effective"
+        note(say(word, session().lang))
 
 
 def _account(found: AccountBalance) -> dict[str, Any]:

@@ -1,7 +1,10 @@
-"""Write a first migration's SQL from the tables declared in code: ``python -m payctl.db.freeze``.
+"""Write a migration's SQL from the tables declared in code: ``python -m payctl.db.freeze NAME``.
 
-The files are what runs from then on; the tests hold them against the declarations, so a change of a
-table without a migration is found.
+A revision gets the statements that no revision before it has: the first one a whole book, a later
+one what is new. What it takes away (a trigger that another one replaces), and what undoes a change
+of an object that stays (a column), is added to the files by hand. The files are what runs from then
+on; the tests hold them against the declarations, so a change of a table without a migration is
+found.
 """
 
 from __future__ import annotations
@@ -13,9 +16,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from payctl.db.metadata import load, statements
-from payctl.db.migrate import HEAD, scripts
+from payctl.db.migrate import SEPARATOR, frozen, revisions, scripts
 
-SEPARATOR = "\n-- next\n"
 _KINDS = "TABLE|VIEW|FUNCTION|PROCEDURE|SEQUENCE|TYPE"
 _CREATED = re.compile(rf'\s*CREATE ({_KINDS}) (?:IF NOT EXISTS )?"?(\w+)', re.I)
 
@@ -25,19 +27,26 @@ def dialects() -> list[sa.Dialect]:
     return [sa.make_url(url).get_dialect()() for url in ("postgresql+psycopg://", "sqlite://")]
 
 
-def up(dialect: sa.Dialect) -> list[str]:
-    """What builds a book."""
-    return statements(dialect)
+def up(dialect: sa.Dialect, revision: str) -> list[str]:
+    """What a revision adds to the book."""
+    before = {
+        statement
+        for earlier in revisions()
+        if earlier < revision
+        for statement in frozen(dialect, earlier, "up")
+    }
+    added = (each.strip() for each in statements(dialect))
+    return [each for each in added if each not in before]
 
 
-def down(dialect: sa.Dialect) -> list[str]:
+def down(dialect: sa.Dialect, revision: str) -> list[str]:
     """What removes it: every object that :func:`up` creates, the last one first.
 
     Triggers and indexes go with their tables, partitions with their parent.
     """
     names = {table.name for table in load().sorted_tables}
     drops: list[str] = []
-    for statement in up(dialect):
+    for statement in up(dialect, revision):
         found = _CREATED.match(statement)
         if found is None or ("PARTITION OF" in statement and found[2] not in names):
             continue
@@ -51,19 +60,21 @@ def _quoted(name: str) -> str:
 
 
 def write(revision: str, folder: Path) -> list[Path]:
-    """Write the four files of *revision*; returns their paths."""
+    """Write the files of *revision*, one for each database and direction; returns their paths."""
     written = []
     for dialect in dialects():
-        for direction, sql in (("up", up(dialect)), ("down", down(dialect))):
+        for direction, sql in (("up", up(dialect, revision)), ("down", down(dialect, revision))):
+            if not sql:
+                continue
             path = folder / f"{revision}.{dialect.name}.{direction}.sql"
-            path.write_text(SEPARATOR.join(each.strip() for each in sql) + "\n", encoding="utf-8")
+            path.write_text(SEPARATOR.join(sql) + "\n", encoding="utf-8")
             written.append(path)
     return written
 
 
 def main(arguments: list[str]) -> None:
-    """``python -m payctl.db.freeze [REVISION]``"""
-    revision = arguments[0] if arguments else HEAD
+    """``python -m payctl.db.freeze NAME``, for the revision of this name."""
+    [revision] = arguments
     for path in write(revision, scripts() / "versions"):
         sys.stdout.write(f"{path.name}\n")
 

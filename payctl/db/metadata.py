@@ -29,6 +29,7 @@ metadata = sa.MetaData(
 TABLE_MODULES = (
     "payctl.db.tables",
     "payctl.ledger.tables",
+    "payctl.ledger.proof_tables",
     "payctl.ledger.functions",
     "payctl.commissions.tables",
     "payctl.parties.tables",

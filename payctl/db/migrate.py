@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from payctl.db.engine import Database
+from payctl.db.metadata import execute_all
 from payctl.errors import NotConfigured
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: The revision this program works with: the newest in ``alembic/versions``.
 HEAD = "0003_bulk"
+#: Between two statements of a frozen file.
+SEPARATOR = "\n-- next\n"
 VERSION_TABLE = "alembic_version"
 #: Two upgrades at once wait for each other on this key (of the server, not of the book).
 _LOCK = 0x7061_7963_746C_0001
@@ -99,6 +102,22 @@ def scripts() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "_migrations" / "alembic"
     return installed if installed.is_dir() else package.parent / "alembic"
+
+
+def frozen(dialect: sa.Dialect, revision: str, direction: str) -> list[str]:
+    """The statements of a migration (*direction* ``up`` or ``down``), from the file that holds them
+    frozen for each database: triggers and functions are half of them. A revision that concerns one
+    database only has no file for the other.
+    """
+    file = scripts() / "versions" / f"{revision}.{dialect.name}.{direction}.sql"
+    if not file.exists():
+        return []
+    return file.read_text(encoding="utf-8").removesuffix("\n").split(SEPARATOR)
+
+
+def run_frozen(connection: sa.Connection, revision: str, direction: str) -> None:
+    """Run a migration exactly as it is written in its file."""
+    execute_all(connection, frozen(connection.dialect, revision, direction))
 
 
 def alembic_config() -> AlembicConfig:

@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -102,6 +102,18 @@ class Flag(TypeDecorator[bool]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> bool | None:
         return None if value is None else bool(value)
+
+
+class TransactionNumber(UserDefinedType[str]):
+    """PostgreSQL's xid8, which SQLAlchemy does not know when it looks at a database's columns."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:
+        return "xid8"
+
+
+postgresql.base.ischema_names["xid8"] = TransactionNumber
 
 
 def canonical(value: Any) -> str:

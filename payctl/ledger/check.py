@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from payctl.ledger.blocks import Extent
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,10 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """All answers, in the order the checks ran."""
+    """All answers, in the order the checks ran, and how far the book is sealed."""
 
     results: tuple[CheckResult, ...]
+    sealed: Extent
 
     @property
     def ok(self) -> bool:
@@ -62,11 +67,11 @@ class CheckReport:
 
 def run(tx: sa.Connection, extra: Iterable[Check] = ()) -> CheckReport:
     """Run the ledger's own checks and the *extra* ones on one snapshot."""
+    from payctl.ledger.blocks import extent
     from payctl.ledger.invariants import CHECKS
 
-    return CheckReport(
-        tuple(
-            CheckResult(check.name, check.description, tuple(check.run(tx)))
-            for check in (*CHECKS, *extra)
-        )
+    results = tuple(
+        CheckResult(check.name, check.description, tuple(check.run(tx)))
+        for check in (*CHECKS, *extra)
     )
+    return CheckReport(results, extent(tx))

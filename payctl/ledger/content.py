@@ -25,6 +25,13 @@ from payctl.ledger.model import Draft, Journal
 _ABSENT = b"\xff\xff\xff\xff"
 
 
+def framed(fields: list[bytes | None]) -> bytes:
+    """*fields* one after the other, each with its length in front: no two lists give the same."""
+    return b"".join(
+        [_ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields]
+    )
+
+
 def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
     """SHA-256 of what a posting key stands for: kind, legs, objects, reason, date.
 
@@ -43,11 +50,16 @@ def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
         if not leg.amount_minor:
             continue
         fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
-    return digest(_joined(fields))
+    return digest(framed(fields))
 
 
 def content_hash(journal: Journal) -> bytes:
     """SHA-256 of a stored journal and its entries, in the format above."""
+    return digest(content(journal))
+
+
+def content(journal: Journal) -> bytes:
+    """A stored journal and its entries as the bytes that are hashed."""
     parts = [
         head(
             journal.id, journal, journal.posted_at, journal.effective_at, journal.period,
@@ -58,7 +70,7 @@ def content_hash(journal: Journal) -> bytes:
         code = full_code(entry.account, entry.currency)
         parts.append(leg_head(entry.leg, code, entry.stripe, entry.amount_minor))
         parts.append(leg_tail(entry.balance_after_minor, entry.version))
-    return digest(b"".join(parts))
+    return b"".join(parts)
 
 
 def head(
@@ -72,7 +84,7 @@ def head(
     legs: int,
 ) -> bytes:
     """The part of the content before the legs."""
-    return _joined(
+    return framed(
         [
             b"payctl.journal/1",
             id_.bytes,
@@ -93,17 +105,17 @@ def head(
 
 def leg_head(number: int, full_account: str, stripe: int, amount_minor: int) -> bytes:
     """The part of a leg that is known before its balance is locked."""
-    return _joined([_number(number), full_account.encode(), _number(stripe), _number(amount_minor)])
+    return framed([_number(number), full_account.encode(), _number(stripe), _number(amount_minor)])
 
 
 def leg_tail(balance_after_minor: int, version: int) -> bytes:
     """The part of a leg that its balance's lock decides."""
-    return _joined([_number(balance_after_minor), _number(version)])
+    return framed([_number(balance_after_minor), _number(version)])
 
 
-def digest(content: bytes) -> bytes:
+def digest(whole: bytes) -> bytes:
     """The hash of a whole content."""
-    return hashlib.sha256(content).digest()
+    return hashlib.sha256(whole).digest()
 
 
 def plain(value: Any) -> Any:
@@ -135,9 +147,3 @@ def _text(value: str | None) -> bytes | None:
 
 def _number(value: int) -> bytes:
     return b"%d" % value
-
-
-def _joined(fields: list[bytes | None]) -> bytes:
-    return b"".join(
-        [_ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields]
-    )

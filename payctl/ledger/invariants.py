@@ -14,7 +14,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl.ids import encode
-from payctl.ledger import periods
+from payctl.ledger import blocks, periods
 from payctl.ledger.accounts import find_line, full_code
 from payctl.ledger.check import Check, Violation
 from payctl.ledger.cover import cover
@@ -211,6 +211,28 @@ _COMMISSION = _sql(
 )
 
 
+_ITEMS = _sql(
+    "I10.items",
+    "every block names as many journals as it sealed, and every sealed journal is there",
+    """SELECT b.number AS number, b.journals AS journals, coalesce(i.n, 0) AS n FROM block b
+    LEFT JOIN (SELECT i.block AS block, count(j.id) AS n FROM block_item i
+      LEFT JOIN journal j ON j.id = i.journal_id GROUP BY i.block) i ON i.block = b.number
+    WHERE b.journals <> coalesce(i.n, 0)""",
+    lambda row: f"block {row.number} sealed {row.journals} journals, {row.n} are there",
+)
+
+
+def _chain(tx: sa.Connection) -> list[Violation]:
+    """The headers only: whether the journals are those that were sealed, ``verify`` says."""
+    found: list[Violation] = []
+    previous, number = None, 0
+    for each in blocks.stream(tx):
+        for _, _, detail in blocks.faults(each, previous, number + 1):
+            found.append(Violation("I10.chain", None, None, None, detail))
+        previous, number = each, each.number
+    return found[:LIMIT]
+
+
 def _closed_periods(tx: sa.Connection) -> list[Violation]:
     """Recompute each closed month from its entries and compare totals and hash."""
     found = []
@@ -295,13 +317,17 @@ def _oldest(tx: sa.Connection, account_id: UUID, amount_minor: int) -> datetime:
     return since
 
 
-CHECKS: tuple[Check, ...] = (
+#: What follows from the entries alone; ``ledger verify`` asks it too.
+ARITHMETIC: tuple[Check, ...] = (
     _BALANCED,
     _COMPLETE,
     _BALANCE_IS_SUM,
     _VERSIONS,
     _ORPHAN_ENTRIES,
     _RUNNING,
+)
+CHECKS: tuple[Check, ...] = (
+    *ARITHMETIC,
     _FLOOR,
     _HELD,
     _HOLD_EVENTS,
@@ -309,6 +335,8 @@ CHECKS: tuple[Check, ...] = (
     _KEYS,
     _KEYED,
     _ZERO,
+    Check("I10.chain", "the sealed blocks are an unbroken chain, each with its journals", _chain),
+    _ITEMS,
     Check("I11.closed_periods", "closed months have the totals they were closed with",
           _closed_periods),
     Check("cover", "other people's money is covered in each currency", _cover),

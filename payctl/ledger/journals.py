@@ -70,7 +70,7 @@ def stream(
     tx: sa.Connection, *conditions: sa.ColumnElement[bool], chunk: int = 1000
 ) -> Iterator[Journal]:
     """Journals that meet all *conditions* (on ``journal``), by id, without holding them all."""
-    rows = tx.execution_options(yield_per=chunk).execute(_ROWS.where(*conditions))
+    rows = tx.execute(_ROWS.where(*conditions), execution_options={"yield_per": chunk})
     for _, group in groupby(rows, key=lambda row: row.id):
         yield _journal(list(group))
 

@@ -2,8 +2,9 @@
 
 Two times are kept apart. *Effective* is when something counts (a fee of October that arrives in
 November counts in October unless October is closed); *recorded* is when the book learnt of it, by
-the time inside the journal's id. A report as of a recorded moment never changes afterwards; the ids
-of the last few milliseconds may still be in flight. Amounts are minor units, debits positive.
+the time inside the journal's id. A report as of a recorded moment never changes once what was
+recorded then is sealed; :meth:`Reports.provisional` says whether one still may. Amounts are minor
+units, debits positive.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from payctl.ledger.accounts import CHART, full_code, line_of
 from payctl.ledger.book import SCOPE
 from payctl.ledger.cover import Cover, cover
 from payctl.ledger.model import Journal
-from payctl.ledger.sums import By, balances_now, sums_until
+from payctl.ledger.sums import By, balances_now, is_provisional, sums_until
 from payctl.ledger.tables import account, account_number, entry, journal
 
 
@@ -182,6 +183,12 @@ class Reports:
             return _account_balance(row, *balances_now(tx, row.id).get(row.id, (0, 0)))
         debit, credit = sums_until(tx, row.id, as_of, by, self._zone).get(row.id, (0, 0))
         return _account_balance(row, debit - credit, 0)
+
+    def provisional(self, tx: sa.Connection, as_of: datetime, by: By) -> bool:
+        """Whether what is reported as of *as_of* may still change: its month is not closed (by
+        effective time), or not all that was recorded until then is sealed (by recorded time).
+        """
+        return is_provisional(tx, as_of, by, self._zone)
 
     def trial_balance(
         self, tx: sa.Connection, *, as_of: datetime | None = None, by: By = "effective"

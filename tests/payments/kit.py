@@ -124,7 +124,7 @@ def make_kit(
         gateway = build("sandbox", account, full, str, clock=db.clock, probe=probe)
         assert isinstance(gateway, SandboxGateway)
         built[account] = gateway
-    app = App(load(environ={}, folder=folder), db=db)
+    app = App(load(environ={"HOME": str(folder)}, folder=folder), db=db)
     app.__dict__["gateways"] = dict(built)
     return Kit(app, built, db.clock)
 

@@ -1,0 +1,5 @@
+DROP TABLE "block_item"
+-- next
+DROP TABLE "block"
+-- next
+DROP TABLE "anchor"
