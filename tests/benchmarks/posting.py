@@ -4,7 +4,7 @@ fifty journals a commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from random import Random
 
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from payctl.db.engine import Database
 from payctl.ids import encode
 from payctl.ledger.book import Book
-from payctl.ledger.model import Draft
+from payctl.ledger.model import Draft, Posted
 from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments import tables as t
@@ -65,7 +65,8 @@ def batch(number: int, url: str, run: str) -> Step:
 
     def step() -> int:
         drafts = [_draft(db, dice) for _ in range(BATCH)]
-        db.run(lambda tx: _post_many(book, tx, drafts))
+        verdicts = db.run(lambda tx: book.post_many(tx, drafts))
+        assert all(isinstance(verdict, Posted) for verdict in verdicts), verdicts
         return BATCH
 
     return step
@@ -79,19 +80,6 @@ def make_ready(url: str, run: str, *, processes: int, each: int) -> None:
         with db.transaction() as tx:
             tx.execute(sa.insert(t.payment), rows)
     db.dispose()
-
-
-def _post_many(book: Book, tx: sa.Connection, drafts: Sequence[Draft]) -> None:
-    """The ledger's own way to post many, or one after the other where it has none.
-
-    One after the other needs one order of wallets, or two batches would wait for each other.
-    """
-    together = getattr(book, "post_many", None)
-    if together is not None:
-        together(tx, drafts)
-        return
-    for draft in sorted(drafts, key=lambda each: each.legs[1].account):
-        book.post(tx, draft)
 
 
 def _draft(db: Database, dice: Random, payment: Payment | None = None) -> Draft:
