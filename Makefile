@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH ?= --write
 
-.PHONY: demo test check docs clean
+.PHONY: demo test bench check docs clean
 
 # One stamp: a venv with the pinned packages. pip is enough, nothing else has to be on the machine.
 .venv/.stamp: pyproject.toml constraints.txt
@@ -14,6 +15,9 @@ demo: .venv/.stamp ## one event's story on the embedded database
 
 test: .venv/.stamp ## all tests, on SQLite and on a real PostgreSQL that the tests start themselves
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+bench: .venv/.stamp ## performance against its references; BENCH='--only startup' for a part
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 check: .venv/.stamp ## style, types, import contracts, generated documents
 	$(BIN)/ruff check .
