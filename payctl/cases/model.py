@@ -34,6 +34,7 @@ class Kind:
 #: case must never fail to open.
 KINDS: dict[str, Kind] = {
     "config_error": Kind(timedelta(hours=1)),
+    "gateway_removed": Kind(timedelta(hours=1)),
     "unknown_outcome": Kind(timedelta(hours=4), ()),
     "late_authorization": Kind(timedelta(hours=24)),
     "late_success": Kind(timedelta(hours=24)),

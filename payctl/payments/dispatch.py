@@ -90,6 +90,10 @@ class Dispatch:
         except KeyError:
             raise NotConfigured("gateway.not_configured", gateway=account) from None
 
+    def configured(self, account: str) -> bool:
+        """Whether *account* is in the configuration of this process."""
+        return account in self._gateways
+
     def accounts(self) -> list[str]:
         """Names of all configured accounts, in order."""
         return sorted(self._gateways)
@@ -208,15 +212,16 @@ class Dispatch:
     def question(self, attempt: Attempt, target: Target) -> tuple[str, Answer]:
         """Ask the provider about an attempt; returns the call's name and the answer.
 
-        A gateway that cannot be asked (``query_by`` empty) answers "unknown" without a call.
+        A gateway that cannot be asked (``query_by`` empty, or its account is no longer configured)
+        answers "unknown" without a call.
         """
-        gateway = self.gateway(attempt.gateway_account)
+        gateway = self._gateways.get(attempt.gateway_account)
         if attempt.operation is Operation.REFUND:
-            if not gateway.capabilities.query_refunds:
+            if gateway is None or not gateway.capabilities.query_refunds:
                 return "query_refund", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
             return "query_refund", gateway.query_refund(attempt.reference())
         about = attempt if attempt.operation is Operation.COLLECT else target.collected
-        if about is None or not gateway.capabilities.query_by:
+        if gateway is None or about is None or not gateway.capabilities.query_by:
             return "query", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
         return "query", gateway.query_payment(about.reference())
 

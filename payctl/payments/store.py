@@ -137,6 +137,13 @@ def refund_attempts(
     return [(row.id, row.gateway_account) for row in tx.execute(query.order_by(t.attempt.c.id))]
 
 
+def accounts_since(tx: sa.Connection, since: datetime) -> list[str]:
+    """Accounts that attempts have been made on since then."""
+    column = t.attempt.c.gateway_account
+    query = sa.select(column).where(t.attempt.c.created_at >= since).distinct().order_by(column)
+    return list(tx.execute(query).scalars())
+
+
 def live_attempt(tx: sa.Connection, subject_id: UUID, operation: Operation) -> Attempt | None:
     row = _one(
         tx,
