@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -141,7 +141,7 @@ class Dispatch:
             "lease_owner": self.owner,
             "lease_until": now + LEASE,
             "next_check_at": now + LEASE,
-            "quarantine_until": now + timedelta(seconds=capabilities.late_horizon_s),
+            "quarantine_until": self._quarantine(account, now),
             "created_at": now,
             "updated_at": now,
         }
@@ -238,7 +238,11 @@ class Dispatch:
         return True
 
     def resend(self, attempt: Attempt, target: Target) -> Answer:
-        """The same request once more, with the same key; see :meth:`may_resend`."""
+        """The same request once more, with the same key; see :meth:`may_resend`. It may have a late
+        effect like the first, so the quarantine is prolonged before it is sent.
+        """
+        until = self._quarantine(attempt.gateway_account, self._db.clock.now())
+        self._db.run(lambda tx: store.prolong_quarantine(tx, attempt.id, until))
         return self._exchange(attempt, target, self._db.clock.monotonic() + DEADLINE_S)
 
     # -- the call -------------------------------------------------------------------------------
@@ -255,7 +259,16 @@ class Dispatch:
             if not self._retries.allowed(attempt.gateway_account, CLASS_OF[attempt.operation]):
                 return answer
             self._db.clock.sleep(pause)
+            if self._db.clock.monotonic() >= deadline:
+                return answer  # the process has overslept; its lease may be another's by now
         raise AssertionError("unreachable")
+
+    def _quarantine(self, account: str, now: datetime) -> datetime:
+        """Until when "not found" about a request that may go out from *now* on proves nothing: the
+        provider's horizon begins when the last byte can have left, which is the lease's end.
+        """
+        horizon = timedelta(seconds=self.gateway(account).capabilities.late_horizon_s)
+        return now + LEASE + horizon
 
     def _exchange(self, attempt: Attempt, target: Target, deadline: float) -> Answer:
         left = max(deadline - self._db.clock.monotonic(), 0.1)
@@ -282,12 +295,17 @@ class Dispatch:
         enough = timedelta(seconds=DEADLINE_S)
         if attempt.lease_until is not None and now + enough < attempt.lease_until:
             return attempt
-        until = now + LEASE
-        return self._db.run(
-            lambda tx: store.claim_attempt(
-                tx, attempt.id, self.owner, now, until, sending_only=True
+        quarantine = self._quarantine(attempt.gateway_account, now)
+
+        def again(tx: sa.Connection) -> Attempt | None:
+            held = store.claim_attempt(
+                tx, attempt.id, self.owner, now, now + LEASE, sending_only=True
             )
-        )
+            if held is not None:
+                store.prolong_quarantine(tx, attempt.id, quarantine)
+            return held
+
+        return self._db.run(again)
 
     def _new_reference(self, form: str, fresh: UUID) -> str:
         if form == "uuid4":

@@ -208,6 +208,16 @@ def claim_attempt(
     return attempt_of(dict(row)) if row is not None else None
 
 
+def prolong_quarantine(tx: sa.Connection, attempt_id: UUID, until: datetime) -> None:
+    """Believe no "not found" about a live attempt before *until*; never shortens it."""
+    a = t.attempt.c
+    tx.execute(
+        sa.update(t.attempt)
+        .where(a.id == attempt_id, a.state.in_(_LIVE), a.quarantine_until < until)
+        .values(quarantine_until=until)
+    )
+
+
 def due_attempts(tx: sa.Connection, now: datetime, limit: int) -> list[UUID]:
     """Live attempts whose time has come and whose lease, if any, has run out; oldest first."""
     query = (
