@@ -41,6 +41,7 @@ KINDS: dict[str, Kind] = {
     "orphan": Kind(timedelta(hours=24)),
     "pan_refused": Kind(timedelta(hours=24)),
     "reference_conflict": Kind(timedelta(hours=24)),
+    "refund_paid_late": Kind(timedelta(hours=24)),
     "refunded_twice": Kind(timedelta(hours=24)),
     "refund_failed_later": Kind(timedelta(hours=24)),
     "duplicate_receipt": Kind(timedelta(hours=48)),

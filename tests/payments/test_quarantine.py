@@ -1,4 +1,4 @@
-"""How long "not found" proves nothing: the provider's horizon, from when the last byte may leave."""
+"""How long "not found" proves nothing: the provider's horizon, from the last byte's leaving."""
 
 from __future__ import annotations
 
