@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Failures before a single byte had left: paying again is safe.
 _NOT_SENT = frozenset({"no_route", "not_sent", "interrupted"})
 #: Failures in which money arrived all the same: nobody may pay again.
-_RECEIVED = frozenset({"wrong_amount", "wrong_currency"})
+_RECEIVED = frozenset({"wrong_amount", "wrong_currency", "duplicate_receipt"})
 _DONE = (PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED)
 _DONE_REFUNDS = (RefundState.SUCCEEDED, RefundState.PROPOSED)
 _FAILED_REFUNDS = (RefundState.FAILED, RefundState.REJECTED)
