@@ -163,10 +163,6 @@ BEGIN
     IF NOT FOUND THEN
       RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
     END IF;
-    IF p.order_ref IS NOT NULL
-      AND EXISTS (SELECT 1 FROM payment o WHERE o.order_ref = p.order_ref AND o.id <> p.id) THEN
-      RAISE EXCEPTION 'payments: another payment of the order' USING ERRCODE = '40001';
-    END IF;
   END LOOP;
   FOR a IN SELECT * FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt') LOOP
     UPDATE attempt SET

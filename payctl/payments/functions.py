@@ -50,9 +50,8 @@ END $$""",
 ddl(
     "payments_answered",
     postgresql=(
-        # Raises a serialization failure when a payment or attempt is not what it was, when its
-        # order has another payment, or when ledger_post does not post: nothing is written then, and
-        # each takes the long way.
+        # Raises a serialization failure when a payment or attempt is not what it was, or when
+        # ledger_post does not post: nothing is written then, and each takes the long way.
         """CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
   j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
   j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
@@ -77,10 +76,6 @@ BEGIN
       WHERE id = p.id AND version = p.version;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
-    END IF;
-    IF p.order_ref IS NOT NULL
-      AND EXISTS (SELECT 1 FROM payment o WHERE o.order_ref = p.order_ref AND o.id <> p.id) THEN
-      RAISE EXCEPTION 'payments: another payment of the order' USING ERRCODE = '40001';
     END IF;
   END LOOP;
   FOR a IN SELECT * FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt') LOOP
