@@ -20,6 +20,8 @@ from payctl.errors import InvalidInput
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+#: Ten bits as two letters: half as many steps as letter by letter.
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
 
 #: Every kind of object that has a public id, and its prefix.
@@ -149,11 +151,8 @@ def time_of(value: UUID) -> datetime:
 def encode(kind: str, value: UUID) -> str:
     """The public id: prefix, underscore, 26 letters of Crockford base 32."""
     number = value.int
-    letters = []
-    for _ in range(26):
-        letters.append(_ALPHABET[number & 31])
-        number >>= 5
-    return f"{PREFIXES[kind]}_{''.join(reversed(letters))}"
+    pairs = [_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)]
+    return f"{PREFIXES[kind]}_{''.join(pairs)}"
 
 
 def decode(text: str, kind: str | None = None) -> UUID:

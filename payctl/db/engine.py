@@ -30,6 +30,8 @@ SQLITE_BUSY_S = 10.0
 CONNECT_TIMEOUT_S = 5
 #: A connection that was idle for longer is asked whether it is still there before it is used.
 IDLE_S = 1.0
+#: A statement is prepared when it is run for this time on one connection.
+PREPARE_FROM = 3
 #: Serialization and deadlock errors are repeated this often, with the same keys.
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
@@ -45,6 +47,8 @@ class Database:
         clock, ids: sources of time and ids.
         probe: told of every commit, before and after (``commit.before``, ``commit.after``), so that
             a test can end the process there.
+        prepared: whether PostgreSQL may keep statements prepared; not behind a pgbouncer in
+            transaction mode.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Database:
         ids: IdSource | None = None,
         probe: Callable[[str], None] | None = None,
         pool_size: int = 5,
+        prepared: bool = True,
     ) -> None:
         self.url = _parse(url)
         self.book = book
@@ -63,9 +68,10 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.clock: Clock = clock or (SystemClock() if self.is_sqlite else AnchoredClock())
         self.ids = ids or IdSource(self.clock)
-        self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
         self._own = threading.local()
         self._owned: WeakSet[sa.Connection] = WeakSet()
+        self._prepared = prepared
+        self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
 
     # -- transactions ---------------------------------------------------------------------------
 
@@ -195,11 +201,15 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
+        self.close_own()
+        self.engine.dispose()
+
+    def close_own(self) -> None:
+        """Close the connections that threads keep."""
         for connection in list(self._owned):
             connection.close()
         self._owned.clear()
         self._own = threading.local()
-        self.engine.dispose()
 
     def describe(self) -> str:
         """Where the book lies, without a password."""
@@ -262,8 +272,7 @@ class Database:
                 " -c jit=off",
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "payctl",
-                # keeps pgbouncer in transaction mode usable
-                "prepare_threshold": None,
+                "prepare_threshold": PREPARE_FROM if self._prepared else None,
             },
         )
 

@@ -23,7 +23,6 @@ from payctl.ledger import accounts
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
 from payctl.payments import postings, store
-from payctl.payments import tables as t
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Capture, Payment
 from payctl.payments.sales import Sale
@@ -93,20 +92,33 @@ class Receipts:
             return "wrong_amount"
         if payment.status is PaymentStatus.SUCCEEDED and payment.attempt_id != attempt.id:
             return "duplicate_receipt"
-        if payment.status.terminal and self._order_paid_by_another(tx, payment):
+        if self._order_paid_by_another(tx, payment):
             return "duplicate_receipt"
         return None
 
     def _order_paid_by_another(self, tx: sa.Connection, payment: Payment) -> bool:
+        """Whether another payment has paid the order and one of the two had been given up: this
+        one, which has ended, or the other one, whose money came after this one was made in its
+        place. Two payments of an order that both go well are what the caller asked for.
+        """
         if payment.order_ref is None:
             return False
-        query = sa.select(t.payment.c.id).where(
-            t.payment.c.order_ref == payment.order_ref,
-            t.payment.c.organiser == payment.organiser,
-            t.payment.c.status == PaymentStatus.SUCCEEDED,
-            t.payment.c.id != payment.id,
-        )
-        return tx.execute(query.limit(1)).first() is not None
+        if payment.status.terminal:
+            # Whatever is being written for a payment made in its place must see this one: it has
+            # been written by now, or finds its row changed and looks at the order anew.
+            store.change_open_payments(tx, payment)
+            return any(each.status is PaymentStatus.SUCCEEDED for each in self._others(tx, payment))
+        if payment.captured_minor:
+            return False
+        receipts = [
+            store.attempt(tx, each.attempt_id)
+            for each in self._others(tx, payment)
+            if each.late and each.attempt_id is not None
+        ]
+        return any(receipt.updated_at >= payment.created_at for receipt in receipts)
+
+    def _others(self, tx: sa.Connection, payment: Payment) -> list[Payment]:
+        return [each for each in store.payments_of_order(tx, payment) if each.id != payment.id]
 
     # -- postings -------------------------------------------------------------------------------
 
@@ -189,7 +201,7 @@ class Receipts:
             actor=work.actor,
         )
         values: dict[str, object] = {"needs_review": True}
-        if why == "wrong_amount" and not payment.status.terminal:
+        if not payment.status.terminal:
             values |= {
                 "status": PaymentStatus.FAILED, "failure_code": why, "next_check_at": None,
                 "gateway_account": attempt.gateway_account, "attempt_id": attempt.id,
