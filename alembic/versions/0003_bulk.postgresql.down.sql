@@ -39,3 +39,22 @@ END $$
 -- next
 CREATE TRIGGER period_open BEFORE INSERT ON journal
 FOR EACH ROW EXECUTE FUNCTION ledger_period_open()
+-- next
+CREATE OR REPLACE FUNCTION ledger_entries_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT 1 FROM new_rows GROUP BY journal_id, currency HAVING sum(amount_minor) <> 0)
+  THEN
+    RAISE EXCEPTION 'ledger: unbalanced journal' USING ERRCODE = '23514';
+  END IF;
+  -- With the key (journal_id, leg), n rows whose last leg is n are exactly the legs 1..n, so a
+  -- second batch for the same journal can never pass.
+  IF EXISTS (
+    SELECT 1 FROM (SELECT journal_id, count(*) AS n, max(leg) AS last FROM new_rows GROUP BY 1) x
+    WHERE x.last <> x.n
+      OR x.n IS DISTINCT FROM (SELECT j.legs FROM journal j WHERE j.id = x.journal_id)
+  ) THEN
+    RAISE EXCEPTION 'ledger: entries without journal, or not as many as it has legs'
+      USING ERRCODE = '23514';
+  END IF;
+  RETURN NULL;
+END $$

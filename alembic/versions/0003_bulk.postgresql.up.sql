@@ -16,13 +16,36 @@ CREATE INDEX ix_journal_late ON journal (effective_at, id) WHERE effective_at < 
 -- next
 CREATE INDEX ix_entry_stripe ON entry (account_id, stripe, journal_id)
 -- next
-CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE first_month bigint;
+CREATE OR REPLACE FUNCTION ledger_entries_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE one record;
 BEGIN
-  IF EXISTS (SELECT 1 FROM new_rows n
-             WHERE NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = n.id AND leg = 1)) THEN
-    RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+  IF EXISTS (SELECT 1 FROM new_rows GROUP BY journal_id, currency HAVING sum(amount_minor) <> 0)
+  THEN
+    RAISE EXCEPTION 'ledger: unbalanced journal' USING ERRCODE = '23514';
   END IF;
+  -- With the key (journal_id, leg), n rows whose last leg is n are exactly the legs 1..n, so a
+  -- second batch for the same journal can never pass. Each journal is looked up by itself: a join
+  -- would be planned once for all sizes of the table, and for all its months.
+  FOR one IN SELECT journal_id, count(*) AS n, max(leg) AS last FROM new_rows GROUP BY 1 LOOP
+    IF one.last <> one.n
+      OR one.n IS DISTINCT FROM (SELECT j.legs FROM journal j WHERE j.id = one.journal_id) THEN
+      RAISE EXCEPTION 'ledger: entries without journal, or not as many as it has legs'
+        USING ERRCODE = '23514';
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END $$
+-- next
+CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  one record;
+  first_month bigint;
+BEGIN
+  FOR one IN SELECT id FROM new_rows LOOP
+    IF NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = one.id AND leg = 1) THEN
+      RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+    END IF;
+  END LOOP;
   SELECT min(period) INTO first_month FROM new_rows;
   IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= first_month AND state <> 'open') THEN
     RAISE EXCEPTION 'ledger: period % is closed', first_month USING ERRCODE = '23514';
@@ -40,7 +63,8 @@ CREATE FUNCTION ledger_post(
   b_account uuid[], b_stripe smallint[], b_side smallint[], b_delta bigint[], b_count bigint[],
   l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
   l_head bytea[])
-RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
+RETURNS TABLE (state text, balances bigint[], versions bigint[])
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   journals integer := cardinality(j_id);
   taken integer;
@@ -117,7 +141,7 @@ BEGIN
 END $$
 -- next
 CREATE FUNCTION payments_begin(doc jsonb, chain bigint) RETURNS boolean
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE made integer;
 BEGIN
   INSERT INTO idempotency
@@ -155,7 +179,8 @@ CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
   b_account uuid[], b_stripe smallint[], b_side smallint[], b_delta bigint[], b_count bigint[],
   l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
   l_head bytea[])
-RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
+RETURNS TABLE (state text, balances bigint[], versions bigint[])
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   p payment;
   a attempt;

@@ -9,7 +9,8 @@ them (:mod:`payctl.ledger.content` has its format).
 It says ``taken``, and has written nothing, when one of the keys is taken; ``stale`` when an account
 or a month is closed that the caller believed open. Accounts are looked at again once their balances
 are locked, because one may have been closed meanwhile: then it raises a serialization failure, and
-the caller's next try finds the account closed.
+the caller's next try finds the account closed. Sequential scans are switched off in it: a plan that
+was made while a table was small is kept for as long as its connection lasts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ ddl(
   b_account uuid[], b_stripe smallint[], b_side smallint[], b_delta bigint[], b_count bigint[],
   l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
   l_head bytea[])
-RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
+RETURNS TABLE (state text, balances bigint[], versions bigint[])
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   journals integer := cardinality(j_id);
   taken integer;

@@ -251,32 +251,36 @@ ddl(
     "ledger_entries_complete",
     postgresql=(
         """CREATE FUNCTION ledger_entries_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE one record;
 BEGIN
   IF EXISTS (SELECT 1 FROM new_rows GROUP BY journal_id, currency HAVING sum(amount_minor) <> 0)
   THEN
     RAISE EXCEPTION 'ledger: unbalanced journal' USING ERRCODE = '23514';
   END IF;
   -- With the key (journal_id, leg), n rows whose last leg is n are exactly the legs 1..n, so a
-  -- second batch for the same journal can never pass.
-  IF EXISTS (
-    SELECT 1 FROM (SELECT journal_id, count(*) AS n, max(leg) AS last FROM new_rows GROUP BY 1) x
-    WHERE x.last <> x.n
-      OR x.n IS DISTINCT FROM (SELECT j.legs FROM journal j WHERE j.id = x.journal_id)
-  ) THEN
-    RAISE EXCEPTION 'ledger: entries without journal, or not as many as it has legs'
-      USING ERRCODE = '23514';
-  END IF;
+  -- second batch for the same journal can never pass. Each journal is looked up by itself: a join
+  -- would be planned once for all sizes of the table, and for all its months.
+  FOR one IN SELECT journal_id, count(*) AS n, max(leg) AS last FROM new_rows GROUP BY 1 LOOP
+    IF one.last <> one.n
+      OR one.n IS DISTINCT FROM (SELECT j.legs FROM journal j WHERE j.id = one.journal_id) THEN
+      RAISE EXCEPTION 'ledger: entries without journal, or not as many as it has legs'
+        USING ERRCODE = '23514';
+    END IF;
+  END LOOP;
   RETURN NULL;
 END $$""",
         """CREATE TRIGGER entries_complete AFTER INSERT ON entry
 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_entries_complete()""",
         """CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE first_month bigint;
+DECLARE
+  one record;
+  first_month bigint;
 BEGIN
-  IF EXISTS (SELECT 1 FROM new_rows n
-             WHERE NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = n.id AND leg = 1)) THEN
-    RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
-  END IF;
+  FOR one IN SELECT id FROM new_rows LOOP
+    IF NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = one.id AND leg = 1) THEN
+      RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+    END IF;
+  END LOOP;
   SELECT min(period) INTO first_month FROM new_rows;
   IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= first_month AND state <> 'open') THEN
     RAISE EXCEPTION 'ledger: period % is closed', first_month USING ERRCODE = '23514';
