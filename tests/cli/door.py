@@ -19,6 +19,7 @@ from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.operators import Operators
 from payctl.db.permissions import SETUP_ROLE
+from tests import books
 from tests.cli.schemas import check, validator
 
 ROOT = Path(__file__).parents[2]
@@ -54,21 +55,23 @@ class Home:
             "HOME": str(folder), "PATH": os.environ["PATH"], "LANG": "C.UTF-8",
             "PYTHONPATH": str(ROOT),
         }  # fmt: skip
-        if not url.startswith("sqlite"):
-            db = Database(url)
-            setup = Actor("setup", frozenset({SETUP_ROLE}))
-            _, token = Operators(db).add(setup, "core", ["admin", "finance"])
-            db.dispose()
-            self.environ["PAYCTL_OPERATOR_TOKEN"] = str(token)
+        db = Database(url)
+        books.stamp(db)
+        setup = Actor("setup", frozenset({SETUP_ROLE}))
+        _, token = Operators(db).add(setup, "core", ["admin", "finance"])
+        db.dispose()
+        self.environ["PAYCTL_OPERATOR_TOKEN"] = str(token)
 
     def services(self, **options: Any) -> App:
         """The services on the same book and the same providers, in this process."""
         config = load(environ=self.environ, folder=self.folder)
         return App(config, Database(self.url, **options))
 
-    def door(self, *words: str, module: str = "payctl", workers: int = 8) -> Door:
+    def door(
+        self, *words: str, module: str = "payctl", workers: int = 8, heard: bool = True
+    ) -> Door:
         line = [sys.executable, "-m", module, *words, "--batch", "-", "--workers", str(workers)]
-        return Door(line, self)
+        return Door(line, self, heard)
 
     def everywhere(self) -> str:
         """All that was written anywhere below this home, as text."""
@@ -77,9 +80,13 @@ class Home:
 
 
 class Door:
-    """A running door. Its answers are read as they come, whether or not anybody asks for them."""
+    """A running door. Its answers are read as they come, whether or not anybody asks for them.
 
-    def __init__(self, line: list[str], home: Home) -> None:
+    Args:
+        heard: false for a caller who reads the answers by itself.
+    """
+
+    def __init__(self, line: list[str], home: Home, heard: bool) -> None:
         self.process = subprocess.Popen(
             line, cwd=home.folder, env=home.environ, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -87,7 +94,8 @@ class Door:
         self.errors = b""
         self.raw: list[str] = []
         self._answers: SimpleQueue[str | None] = SimpleQueue()
-        self._readers = [threading.Thread(target=each) for each in (self._read, self._listen)]
+        readers = (self._read, self._listen) if heard else (self._listen,)
+        self._readers = [threading.Thread(target=each) for each in readers]
         for each in self._readers:
             each.start()
 
@@ -96,8 +104,13 @@ class Door:
         lines = [each if isinstance(each, bytes) else json.dumps(each).encode()
                  for each in requests]  # fmt: skip
         assert self.process.stdin is not None
-        self.process.stdin.write(b"".join(line + b"\n" for line in lines))
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(b"".join(line + b"\n" for line in lines))
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.process.wait(PATIENCE_S)
+            self._readers[-1].join(PATIENCE_S)
+            raise AssertionError(f"it had ended: {self.errors.decode()}") from None
 
     def answer(self) -> dict[str, Any]:
         """The next answer, held against its schema."""
