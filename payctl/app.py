@@ -79,7 +79,10 @@ class App:
         self.config = config
         self._probe = probe
         self.db = db or Database(
-            config.database_url, book=config.book, pool_size=config.get("database.pool_size")
+            config.database_url,
+            book=config.book,
+            pool_size=config.get("database.pool_size"),
+            prepared=config.get("database.prepared"),
         )
 
     @classmethod

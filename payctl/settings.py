@@ -51,6 +51,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("database.password", "secret", "password put into database.url", former="DB_PASSWORD"),
     Setting("database.pool_size", "integer", "connections kept open per process", 5,
             minimum=1, maximum=200),
+    Setting("database.prepared", "switch", "prepare statements on the server; false behind a"
+            " pgbouncer that shares connections by transaction", True),
     Setting("book", "name", "PostgreSQL schema that holds the book", "payctl"),
     Setting("timezone", "zone", "cuts days for settlement and reports", "Africa/Abidjan"),
     Setting("country", "text", "country of parties that name none (ISO 3166)", "CI"),

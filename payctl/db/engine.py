@@ -30,6 +30,8 @@ SQLITE_BUSY_S = 10.0
 CONNECT_TIMEOUT_S = 5
 #: A connection that was idle for longer is asked whether it is still there before it is used.
 IDLE_S = 1.0
+#: A statement is prepared when it is run for this time on one connection.
+PREPARE_FROM = 3
 #: Serialization and deadlock errors are repeated this often, with the same keys.
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
@@ -45,6 +47,8 @@ class Database:
         clock, ids: sources of time and ids.
         probe: told of every commit, before and after (``commit.before``, ``commit.after``), so that
             a test can end the process there.
+        prepared: whether PostgreSQL may keep statements prepared; not behind a pgbouncer in
+            transaction mode.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Database:
         ids: IdSource | None = None,
         probe: Callable[[str], None] | None = None,
         pool_size: int = 5,
+        prepared: bool = True,
     ) -> None:
         self.url = _parse(url)
         self.book = book
@@ -63,6 +68,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.clock: Clock = clock or (SystemClock() if self.is_sqlite else AnchoredClock())
         self.ids = ids or IdSource(self.clock)
+        self._prepared = prepared
         self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
         self._own = threading.local()
         self._owned: WeakSet[sa.Connection] = WeakSet()
@@ -260,8 +266,7 @@ class Database:
                 "options": f"-c search_path={self.book} -c timezone=UTC -c lock_timeout=20s",
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "payctl",
-                # keeps pgbouncer in transaction mode usable
-                "prepare_threshold": None,
+                "prepare_threshold": PREPARE_FROM if self._prepared else None,
             },
         )
 

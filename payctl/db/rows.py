@@ -22,8 +22,16 @@ Rows = Mapping[str, Sequence[Row]]
 
 
 def document(rows: Rows) -> str:
-    """*rows*, by table, as the JSON that ``jsonb_populate_recordset`` reads."""
-    return json.dumps(rows, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    """*rows*, by table, as the JSON that ``jsonb_populate_recordset`` reads: what is missing there
+    is NULL, so that is left out.
+    """
+    present = {
+        name: [
+            {key: value for key, value in each.items() if value is not None} for each in of_table
+        ]
+        for name, of_table in rows.items()
+    }
+    return json.dumps(present, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def insert_sqlite(

@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db import audit
 from payctl.db.actor import Actor
-from payctl.db.engine import Database
+from payctl.db.engine import Database, driver_execute
 from payctl.errors import Conflict, NotFound
 from payctl.ledger.accounts import full_code, line_of, owner_of
 from payctl.ledger.tables import account, balance, period
@@ -75,17 +75,9 @@ class Balance:
         return self.posted_minor - self.held_minor - self.floor_minor
 
 
-def account_of(row: Any) -> Account:
-    """An account from a row that carries its columns."""
-    return Account(
-        row.id, row.code, row.currency, row.kind, row.normal_side, row.mode == "guarded",
-        row.stripes, row.status == "closed",
-    )  # fmt: skip
-
-
 _CLOSED_UNTIL = sa.select(sa.func.max(period.c.yyyymm)).where(period.c.state != "open")
-_FIND = sa.select(account, _CLOSED_UNTIL.scalar_subquery().label("closed_until")).where(
-    account.c.code.in_(sa.bindparam("codes", expanding=True))
+_FIND = (
+    "SELECT id, code, currency, kind, normal_side, mode, stripes, status FROM account WHERE code"
 )
 
 
@@ -97,9 +89,20 @@ def closed_until(tx: sa.Connection) -> int:
 def find(tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
     """Those of the accounts *keys* that exist."""
     wanted = set(keys)
-    rows = tx.execute(_FIND, {"codes": sorted({code for code, _ in wanted})})
-    found = {(row.code, row.currency): account_of(row) for row in rows}
-    return {key: found[key] for key in wanted if key in found}
+    codes = sorted({code for code, _ in wanted})
+    if tx.dialect.name == "sqlite":
+        places = ", ".join("?" * len(codes))
+        rows = driver_execute(tx, f"{_FIND} IN ({places})", codes)
+    else:
+        rows = driver_execute(tx, f"{_FIND} = ANY (%s)", (codes,))
+    found = {}
+    for id_, code, currency, kind, side, mode, stripes, status in rows.fetchall():
+        if (code, currency) in wanted:
+            found[code, currency] = Account(
+                id_ if isinstance(id_, UUID) else UUID(bytes=id_), code, currency, kind, side,
+                mode == "guarded", stripes, status == "closed",
+            )  # fmt: skip
+    return found
 
 
 def find_or_open(

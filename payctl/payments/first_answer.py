@@ -224,7 +224,7 @@ class FirstAnswers:
         facts = self._book.facts(tx, [draft for each in ordered for draft in each.drafts])
         if facts is None:
             raise _NotPlain
-        told, audited = self._told(ordered), self._audited(actor, ordered)
+        told, audited = self._told(actor, ordered)
         document: dict[str, Sequence[rows.Row]] = {
             "payment": [_changes(each.payment, _PAYMENT) for each in ordered],
             "attempt": [_changes(each.attempt, _ATTEMPT) for each in ordered],
@@ -263,23 +263,16 @@ class FirstAnswers:
         self._breakers.write_samples(tx, document["breaker_sample"])
         return posted
 
-    def _told(self, planned: Sequence[_Planned]) -> list[dict[str, Any]]:
-        return [
-            self._outbox.row(
-                f"payment.{each.payment.status}", "payment", each.payment.id, 2,
-                announcement(each.payment),
-            )
-            for each in planned
-        ]  # fmt: skip
-
-    def _audited(self, actor: Actor, planned: Sequence[_Planned]) -> list[dict[str, Any]]:
-        return [
-            audit.row(
-                self._db, actor, f"payment.{each.payment.status}", "payment", each.payment.id,
-                announcement(each.payment),
-            )
-            for each in planned
-        ]  # fmt: skip
+    def _told(
+        self, actor: Actor, planned: Sequence[_Planned]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The notification and the audit record of each new status."""
+        told, audited = [], []
+        for each in planned:
+            kind, data = f"payment.{each.payment.status}", announcement(each.payment)
+            told.append(self._outbox.row(kind, "payment", each.payment.id, 2, data))
+            audited.append(audit.row(self._db, actor, kind, "payment", each.payment.id, data))
+        return told, audited
 
 
 #: Errors after which each payment goes the long way: changed meanwhile, a deadlock, a key or a

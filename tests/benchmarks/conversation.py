@@ -102,6 +102,6 @@ class _Line:
         if not line:
             raise RuntimeError("the command ended, or was silent for too long")
         answer = json.loads(line)
-        if answer.get("status") != "succeeded":
+        if answer.get("payment", {}).get("status") != "succeeded":
             raise RuntimeError(f"a payment was not taken: {line}")
         return self._sent.pop(answer["key"])
