@@ -29,27 +29,30 @@ PROCESS = ("payments", "process", "--yes")
 STATUS = ("payments", "status")
 REFUND = ("refunds", "create", "--yes")
 
-CARDS = """
+_PROFILE = """
 [profiles.default]
 database.url = "{url}"
 timezone = "UTC"
-gateways.cards.type = "sandbox"
-gateways.cards.book = "{home}/cards.sqlite3"
-gateways.cards.methods = ["card"]
-gateways.cards.fee_ppm = 14000
-gateways.cards.latency_ms = {latency_ms}
-gateways.other.type = "sandbox"
-gateways.other.book = "{home}/other.sqlite3"
-gateways.other.methods = ["card"]
 """
 
 
 class Home:
-    """A profile of a test's own: its folder, its book, its two sandbox gateways."""
+    """A profile of a test's own: its folder, its book, its sandbox gateways ``cards`` and
+    ``other``.
 
-    def __init__(self, url: str, folder: Path, *, latency_ms: int = 0) -> None:
+    Args:
+        terms: settings of both gateways.
+    """
+
+    def __init__(self, url: str, folder: Path, **terms: Any) -> None:
         self.folder, self.url = folder, url
-        text = CARDS.format(url=url, home=folder, latency_ms=latency_ms)
+        text = _PROFILE.format(url=url)
+        for name in ("cards", "other"):
+            settings = {"type": "sandbox", "book": str(folder / f"{name}.sqlite3"),
+                        "methods": ["card"], "fee_ppm": 14_000, **terms}  # fmt: skip
+            text += "".join(
+                f"gateways.{name}.{key} = {json.dumps(value)}\n" for key, value in settings.items()
+            )
         (folder / "payctl.toml").write_text(text)
         self.environ = {
             "HOME": str(folder), "PATH": os.environ["PATH"], "LANG": "C.UTF-8",
