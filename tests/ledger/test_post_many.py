@@ -66,17 +66,18 @@ class Wish:
         return kit.draft(key, *legs, kind="reversal", reverses_id=reversed_id, reason="x")
 
 
-AMOUNT = st.integers(1, 1500)
-KEYS = range(6)
+AMOUNT = st.integers(1, 800)
+KEYS = range(9)
 KEY = st.sampled_from(KEYS)
 CURRENCY = st.sampled_from(["EUR", "EUR", "XOF"])
-PLACE = st.integers(0, len(CODES) - 2) | st.integers(0, len(CODES) - 1)
+#: Wallets with money more often than others.
+PLACE = st.sampled_from([3, 5]) | st.sampled_from([3, 4, 5]) | st.integers(0, len(CODES) - 1)
 
 
 @st.composite
 def moves(draw: st.DrawFn) -> Wish:
     legs: list[tuple[int, int, str]] = []
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
         amount, money = draw(AMOUNT), draw(CURRENCY)
         legs += [(draw(PLACE), amount, money), (draw(PLACE), -amount, money)]
     # Every eighth is dated in a closed month.
@@ -87,7 +88,7 @@ REVERSALS = st.builds(
     lambda key, amount, which: Wish(key, ((0, amount, "EUR"),), False, which),
     KEY, st.sampled_from([100, 350, 3000]), st.integers(0, 2),
 )  # fmt: skip
-WISHES = st.lists(moves() | moves() | REVERSALS, min_size=1, max_size=9)
+WISHES = st.lists(moves() | moves() | REVERSALS, min_size=3, max_size=9)
 
 
 @st.composite
@@ -109,7 +110,7 @@ def prepare(db: Database, book: Book, side: str) -> list[Posted]:
             for number, ((code, currency), amount) in enumerate(FUNDED.items())
         ]  # fmt: skip
         soon = db.clock.now() + timedelta(minutes=1)
-        for number, (amount, until) in enumerate(((800, soon), (300, None))):
+        for number, (amount, until) in enumerate(((1500, soon), (300, None))):
             Holds(db, book).place(
                 tx, account_code=f"wallet:{side}o:available", currency="EUR", amount_minor=amount,
                 key=f"{side}:h{number}", reason="x", actor=kit.FINANCE, expires_at=until,
