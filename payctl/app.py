@@ -1,7 +1,8 @@
 """Composition root: builds the services from configuration, each imported on first use.
 
 A service is a cached property: the first door that asks for it pays for its import, a command that
-does not need it pays nothing.
+does not need it pays nothing. What needs nothing but the book is built by
+:class:`payctl.book_services.BookServices`.
 """
 
 from __future__ import annotations
@@ -10,34 +11,25 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from payctl.book_services import BookServices
 from payctl.db.engine import Database
 
 if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
     from payctl.cases.service import Cases
     from payctl.commissions.service import Commissions
     from payctl.config import Config
     from payctl.db.actor import Actor
-    from payctl.db.approvals import Approval, Approvals
-    from payctl.db.audit_trail import AuditTrail
-    from payctl.db.job_runs import JobRuns
-    from payctl.db.leases import Leases
-    from payctl.db.operators import Operators
-    from payctl.db.threshold_changes import Thresholds
+    from payctl.db.approvals import Approval
     from payctl.gateways.base import Gateway, Probe
     from payctl.insight.doctor import Doctor, Schedule
-    from payctl.insight.lookup import Lookup
     from payctl.insight.provider_balances import ProviderBalance
     from payctl.insight.today import Today
-    from payctl.insight.upkeep import Upkeep
     from payctl.insight.watch import Watch
     from payctl.ledger.adjustments import Adjustments
     from payctl.ledger.anchors import Anchors
     from payctl.ledger.book import Book
     from payctl.ledger.check import CheckReport
     from payctl.ledger.holds import Holds
-    from payctl.ledger.reports import Reports
     from payctl.ledger.sealing import Sealing
     from payctl.ledger.verify import Verifier
     from payctl.notifications.outbox import Outbox
@@ -46,25 +38,22 @@ if TYPE_CHECKING:
     from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
-    from payctl.payments.exports import Exports
     from payctl.payments.first_answer import FirstAnswers
     from payctl.payments.gateway_settings import GatewaySettings
     from payctl.payments.imports import Imports
     from payctl.payments.intake import Intake
     from payctl.payments.outcomes import Outcomes
-    from payctl.payments.queries import Queries
     from payctl.payments.refund_outcomes import RefundOutcomes
     from payctl.payments.refunds import Refunds
     from payctl.payments.results import RefundResult
     from payctl.payments.routing import Router
     from payctl.payments.rule_book import RuleBook
     from payctl.payments.service import Payments
-    from payctl.payments.statistics import Statistics
     from payctl.payments.sync import Sync
     from payctl.webhooks.service import Inbox
 
 
-class App:
+class App(BookServices):
     """The services of one profile.
 
     Args:
@@ -76,14 +65,8 @@ class App:
     def __init__(
         self, config: Config, db: Database | None = None, probe: Probe | None = None
     ) -> None:
-        self.config = config
+        super().__init__(config, db)
         self._probe = probe
-        self.db = db or Database(
-            config.database_url,
-            book=config.book,
-            pool_size=config.get("database.pool_size"),
-            prepared=config.get("database.prepared"),
-        )
 
     @classmethod
     def open(cls, config: Config, db: Database | None = None, probe: Probe | None = None) -> App:
@@ -104,10 +87,6 @@ class App:
             app.close()
             raise
         return app
-
-    def close(self) -> None:
-        """Close all connections."""
-        self.db.dispose()
 
     # -- gateways ---------------------------------------------------------------------------------
 
@@ -139,23 +118,10 @@ class App:
     # -- money ------------------------------------------------------------------------------------
 
     @cached_property
-    def zone(self) -> ZoneInfo:
-        """The book's time zone: cuts days and months."""
-        from zoneinfo import ZoneInfo
-
-        return ZoneInfo(self.config.timezone)
-
-    @cached_property
     def book(self) -> Book:
         from payctl.ledger.book import Book
 
         return Book(self.db, self.zone)
-
-    @cached_property
-    def reports(self) -> Reports:
-        from payctl.ledger.reports import Reports
-
-        return Reports(self.zone)
 
     @cached_property
     def adjustments(self) -> Adjustments:
@@ -339,46 +305,6 @@ class App:
 
         return Inbox(self.db, self.gateways, self.sync, self.cases)
 
-    # -- looking ----------------------------------------------------------------------------------
-
-    @cached_property
-    def queries(self) -> Queries:
-        from payctl.payments.queries import Queries
-
-        return Queries(self.db)
-
-    @cached_property
-    def exports(self) -> Exports:
-        from payctl.payments.exports import Exports
-
-        return Exports(self.db)
-
-    @cached_property
-    def statistics(self) -> Statistics:
-        from payctl.payments.statistics import Statistics
-
-        return Statistics(self.db, self.zone)
-
-    @cached_property
-    def lookup(self) -> Lookup:
-        from payctl.insight.lookup import Lookup
-
-        return Lookup(self.db)
-
-    @cached_property
-    def today(self) -> Today:
-        from payctl.insight.today import Today
-
-        return Today(
-            self.db, lambda: self.cases, self.approvals, _schedules, lambda: self.job_runs.last()
-        )
-
-    @cached_property
-    def watch(self) -> Watch:
-        from payctl.insight.watch import Watch
-
-        return Watch(self.db, self.queries, lambda: self.sync)
-
     def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
         from payctl.payments.refund_outcomes import RefundOutcomes
 
@@ -398,43 +324,21 @@ class App:
             self.breakers,
         )
 
-    # -- people, approvals, audit, jobs -----------------------------------------------------------
+    # -- keeping watch ----------------------------------------------------------------------------
 
     @cached_property
-    def operators(self) -> Operators:
-        from payctl.db.operators import Operators
+    def today(self) -> Today:
+        from payctl.insight.today import Today
 
-        return Operators(self.db)
-
-    @cached_property
-    def approvals(self) -> Approvals:
-        from payctl.db.approvals import Approvals
-
-        return Approvals(self.db)
+        return Today(
+            self.db, lambda: self.cases, self.approvals, _schedules, lambda: self.job_runs.last()
+        )
 
     @cached_property
-    def thresholds(self) -> Thresholds:
-        from payctl.db.threshold_changes import Thresholds
+    def watch(self) -> Watch:
+        from payctl.insight.watch import Watch
 
-        return Thresholds(self.db, self.approvals)
-
-    @cached_property
-    def audit(self) -> AuditTrail:
-        from payctl.db.audit_trail import AuditTrail
-
-        return AuditTrail(self.db)
-
-    @cached_property
-    def leases(self) -> Leases:
-        from payctl.db.leases import Leases
-
-        return Leases(self.db)
-
-    @cached_property
-    def job_runs(self) -> JobRuns:
-        from payctl.db.job_runs import JobRuns
-
-        return JobRuns(self.db, self.leases)
+        return Watch(self.db, self.queries, lambda: self.sync)
 
     def provider_balances(self) -> list[ProviderBalance]:
         """What each provider holds for us by its own account, beside our books."""
@@ -443,18 +347,14 @@ class App:
         return compare(self.db, self.gateways)
 
     @cached_property
-    def upkeep(self) -> Upkeep:
-        from payctl.insight.upkeep import Upkeep
-
-        return Upkeep(self.db)
-
-    @cached_property
     def doctor(self) -> Doctor:
         from payctl.insight.doctor import Doctor
 
         return Doctor(
             self.config, self.db, lambda: self.gateways, _schedules, lambda: self.job_runs.last()
         )
+
+    # -- after an approval ------------------------------------------------------------------------
 
     @cached_property
     def after_approval(self) -> dict[str, Callable[[Actor, Approval], object]]:

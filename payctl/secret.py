@@ -64,8 +64,11 @@ def remember(value: str) -> None:
 
 
 def conceal(text: str) -> str:
-    """*text* without any secret this process has resolved."""
-    for value in _known:
+    """*text* without any secret this process has resolved.
+
+    The longest goes first: a password taken out of a secret URL would leave the rest of it there.
+    """
+    for value in sorted(_known, key=len, reverse=True):
         if value in text:
             text = text.replace(value, "***")
     return text

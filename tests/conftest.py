@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +91,19 @@ def db(db_url: str, clock: ManualClock) -> Iterator[Database]:
         sa.event.listen(database.engine, "connect", books.without_fsync)
     yield database
     database.dispose()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The counts of the crash explorer, added up over all workers."""
+    total: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, counts in getattr(report, "user_properties", ()):
+                if name == "crash explorer" and report.when == "call":
+                    total.update(counts)
+    if total:
+        terminalreporter.section("crash explorer")
+        terminalreporter.line(", ".join(f"{number} {what}" for what, number in total.items()))
 
 
 load()

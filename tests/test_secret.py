@@ -71,3 +71,13 @@ def test_a_resolved_value_is_taken_out_of_texts() -> None:
     secret.resolve("env:K", environ={"K": "quite-secret-value"})
     assert secret.conceal("a quite-secret-value b") == "a *** b"
     assert secret.fingerprint("a") != secret.fingerprint("b")
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_secret_inside_another_is_concealed_with_it(
+    turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://u:inner-password@h/d"
+    known = dict.fromkeys(["inner-password", url][::turn])  # unlike a set, it keeps its order
+    monkeypatch.setattr(secret, "_known", known)
+    assert secret.conceal(f"no {url}, nor inner-password") == "no ***, nor ***"

@@ -160,6 +160,10 @@ BEGIN
   IF done <> wanted THEN
     RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
   END IF;
+  IF EXISTS (SELECT 1 FROM jsonb_populate_recordset(NULL::payment, doc->'payment') x
+             JOIN payment o ON o.order_ref = x.order_ref AND o.id <> x.id) THEN
+    RAISE EXCEPTION 'payments: another payment of the order' USING ERRCODE = '40001';
+  END IF;
   UPDATE attempt a SET
       state = x.state, next_check_at = x.next_check_at, checks = x.checks,
       not_found = x.not_found, provider_reference = x.provider_reference, lease_owner = NULL,

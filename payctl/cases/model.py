@@ -34,12 +34,14 @@ class Kind:
 #: case must never fail to open.
 KINDS: dict[str, Kind] = {
     "config_error": Kind(timedelta(hours=1)),
+    "gateway_removed": Kind(timedelta(hours=1)),
     "unknown_outcome": Kind(timedelta(hours=4), ()),
     "late_authorization": Kind(timedelta(hours=24)),
     "late_success": Kind(timedelta(hours=24)),
     "orphan": Kind(timedelta(hours=24)),
     "pan_refused": Kind(timedelta(hours=24)),
     "reference_conflict": Kind(timedelta(hours=24)),
+    "refund_paid_late": Kind(timedelta(hours=24)),
     "refunded_twice": Kind(timedelta(hours=24)),
     "refund_failed_later": Kind(timedelta(hours=24)),
     "duplicate_receipt": Kind(timedelta(hours=48)),

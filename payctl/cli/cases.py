@@ -180,6 +180,8 @@ def next_command(case: Case) -> str:
         return f"payctl payments sync {subject}"
     if case.kind == "config_error" and case.gateway:
         return f"payctl gateways show {case.gateway}"
+    if case.kind == "gateway_removed":
+        return "payctl gateways list"
     return f"payctl cases show {name}"
 
 

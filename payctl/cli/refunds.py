@@ -303,7 +303,8 @@ def _tell(found: RefundDetail, why: str | None = None) -> None:
     if run.is_json or run.quiet:
         return
     refund = found.refund
-    for line in money_lines(run.app.lookup.situation(refund.payment_id).whereabouts):
+    where = run.app.lookup.situation(refund.payment_id).whereabouts
+    for line in money_lines(where, run.lang):
         note(line)
     waits = refund.state is RefundState.AWAITING_APPROVAL
     for line in about_refund(refund):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Failures before a single byte had left: paying again is safe.
 _NOT_SENT = frozenset({"no_route", "not_sent", "interrupted"})
 #: Failures in which money arrived all the same: nobody may pay again.
-_RECEIVED = frozenset({"wrong_amount", "wrong_currency"})
+_RECEIVED = frozenset({"wrong_amount", "wrong_currency", "duplicate_receipt"})
 _DONE = (PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED)
 _DONE_REFUNDS = (RefundState.SUCCEEDED, RefundState.PROPOSED)
 _FAILED_REFUNDS = (RefundState.FAILED, RefundState.REJECTED)
@@ -90,15 +90,14 @@ def tell(story: Story, steps: Sequence[str] | None = None) -> None:
     run = session()
     if run.is_json or run.quiet:
         return
-    for line in money_lines(story.whereabouts):
+    for line in money_lines(story.whereabouts, run.lang):
         note(line)
     for line in story.next if steps is None else steps:
         note(say("next", run.lang, command=line))
 
 
-def money_lines(where: Whereabouts) -> list[str]:
+def money_lines(where: Whereabouts, lang: str) -> list[str]:
     """Where the money is, in sentences; the last one is the answer itself."""
-    lang = session().lang
     lines = [
         say(sentence, lang, places=_listed(places))
         for part, sentence in _ABOUT.items()

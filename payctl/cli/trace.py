@@ -118,7 +118,7 @@ def _end(story: Story, *, to_stdout: bool = False) -> None:
     """The answer; on the screen it belongs to the story, beside data it is for people only."""
     run = session()
     lines = [say("next", run.lang, command=line) for line in story.next]
-    for line in [*lines, *money_lines(story.whereabouts)]:
+    for line in [*lines, *money_lines(story.whereabouts, run.lang)]:
         if to_stdout:
             print(line)
         else:
@@ -162,7 +162,7 @@ def _json(story: Story) -> dict[str, Any]:
     return {
         "payment": payment_json(found) if found is not None else None,
         "verdict": str(story.whereabouts.verdict),
-        "money": money_lines(story.whereabouts)[-1],
+        "money": money_lines(story.whereabouts, session().lang)[-1],
         "places": [asdict(place) | {"part": str(place.part)} for place in story.whereabouts.places],
         "next": list(story.next),
         "timeline": [_item_json(item) for item in story.items],

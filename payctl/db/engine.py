@@ -68,10 +68,10 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.clock: Clock = clock or (SystemClock() if self.is_sqlite else AnchoredClock())
         self.ids = ids or IdSource(self.clock)
-        self._prepared = prepared
-        self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
         self._own = threading.local()
         self._owned: WeakSet[sa.Connection] = WeakSet()
+        self._prepared = prepared
+        self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
 
     # -- transactions ---------------------------------------------------------------------------
 
@@ -201,11 +201,15 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections."""
+        self.close_own()
+        self.engine.dispose()
+
+    def close_own(self) -> None:
+        """Close the connections that threads keep."""
         for connection in list(self._owned):
             connection.close()
         self._owned.clear()
         self._own = threading.local()
-        self.engine.dispose()
 
     def describe(self) -> str:
         """Where the book lies, without a password."""

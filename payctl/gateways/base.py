@@ -72,7 +72,8 @@ class Capabilities:
         resend_window_s: for how long the provider answers a repeated key with the first effect;
             ``None`` when a key must never be sent twice.
         query_by: references a status can be asked by: ``provider_reference``, ``our_reference``.
-        late_horizon_s: after this many seconds "not found" is believed (quarantine).
+        late_horizon_s: how long after our last byte an effect may still appear; only when that and
+            the sender's lease are over is "not found" believed (quarantine).
         create_moves_money: whether ``create_payment`` alone can take money (a USSD push).
         revocable: whether an open payment can be cancelled for certain.
         reference_format: format of our reference and key: ``typeid``, ``uuid4``, ``plain30``.

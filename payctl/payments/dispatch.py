@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -91,6 +91,10 @@ class Dispatch:
         except KeyError:
             raise NotConfigured("gateway.not_configured", gateway=account) from None
 
+    def configured(self, account: str) -> bool:
+        """Whether *account* is in the configuration of this process."""
+        return account in self._gateways
+
     def accounts(self) -> list[str]:
         """Names of all configured accounts, in order."""
         return sorted(self._gateways)
@@ -169,7 +173,7 @@ class Dispatch:
             next_check_at=now + LEASE,
             checks=0,
             not_found=0,
-            quarantine_until=now + timedelta(seconds=capabilities.late_horizon_s),
+            quarantine_until=self._quarantine(account, now),
             exposed_at=None,
             expires_at=None,
             code=None,
@@ -251,15 +255,16 @@ class Dispatch:
     def question(self, attempt: Attempt, target: Target) -> tuple[str, Answer]:
         """Ask the provider about an attempt; returns the call's name and the answer.
 
-        A gateway that cannot be asked (``query_by`` empty) answers "unknown" without a call.
+        A gateway that cannot be asked (``query_by`` empty, or its account is no longer configured)
+        answers "unknown" without a call.
         """
-        gateway = self.gateway(attempt.gateway_account)
+        gateway = self._gateways.get(attempt.gateway_account)
         if attempt.operation is Operation.REFUND:
-            if not gateway.capabilities.query_refunds:
+            if gateway is None or not gateway.capabilities.query_refunds:
                 return "query_refund", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
             return "query_refund", gateway.query_refund(attempt.reference())
         about = attempt if attempt.operation is Operation.COLLECT else target.collected
-        if about is None or not gateway.capabilities.query_by:
+        if gateway is None or about is None or not gateway.capabilities.query_by:
             return "query", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
         return "query", gateway.query_payment(about.reference())
 
@@ -276,7 +281,11 @@ class Dispatch:
         return True
 
     def resend(self, attempt: Attempt, target: Target) -> Answer:
-        """The same request once more, with the same key; see :meth:`may_resend`."""
+        """The same request once more, with the same key; see :meth:`may_resend`. It may have a late
+        effect like the first, so the quarantine is prolonged before it is sent.
+        """
+        until = self._quarantine(attempt.gateway_account, self._db.clock.now())
+        self._db.run(lambda tx: store.prolong_quarantine(tx, attempt.id, until))
         return self._exchange(attempt, target, self._db.clock.monotonic() + DEADLINE_S)
 
     # -- the call -------------------------------------------------------------------------------
@@ -293,7 +302,16 @@ class Dispatch:
             if not self._retries.allowed(attempt.gateway_account, CLASS_OF[attempt.operation]):
                 return answer
             self._db.clock.sleep(pause)
+            if self._db.clock.monotonic() >= deadline:
+                return answer  # the process has overslept; its lease may be another's by now
         raise AssertionError("unreachable")
+
+    def _quarantine(self, account: str, now: datetime) -> datetime:
+        """Until when "not found" about a request that may go out from *now* on proves nothing: the
+        provider's horizon begins when the last byte can have left, which is the lease's end.
+        """
+        horizon = timedelta(seconds=self.gateway(account).capabilities.late_horizon_s)
+        return now + LEASE + horizon
 
     def _exchange(self, attempt: Attempt, target: Target, deadline: float) -> Answer:
         left = max(deadline - self._db.clock.monotonic(), 0.1)
@@ -320,12 +338,17 @@ class Dispatch:
         enough = timedelta(seconds=DEADLINE_S)
         if attempt.lease_until is not None and now + enough < attempt.lease_until:
             return attempt
-        until = now + LEASE
-        return self._db.run(
-            lambda tx: store.claim_attempt(
-                tx, attempt.id, self.owner, now, until, sending_only=True
+        quarantine = self._quarantine(attempt.gateway_account, now)
+
+        def again(tx: sa.Connection) -> Attempt | None:
+            held = store.claim_attempt(
+                tx, attempt.id, self.owner, now, now + LEASE, sending_only=True
             )
-        )
+            if held is not None:
+                store.prolong_quarantine(tx, attempt.id, quarantine)
+            return held
+
+        return self._db.run(again)
 
     def _new_reference(self, form: str, fresh: UUID) -> str:
         if form == "uuid4":

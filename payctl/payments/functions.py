@@ -48,8 +48,9 @@ END $$""",
 ddl(
     "payments_answered",
     postgresql=(
-        # Raises a serialization failure when a payment or attempt is not what it was, or when
-        # ledger_post does not post: nothing is written then, and each takes the long way.
+        # Raises a serialization failure when a payment or attempt is not what it was, when its
+        # order has another payment, or when ledger_post does not post: nothing is written then, and
+        # each takes the long way.
         """CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
   j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
   j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
@@ -73,6 +74,10 @@ BEGIN
   GET DIAGNOSTICS done = ROW_COUNT;
   IF done <> wanted THEN
     RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+  END IF;
+  IF EXISTS (SELECT 1 FROM jsonb_populate_recordset(NULL::payment, doc->'payment') x
+             JOIN payment o ON o.order_ref = x.order_ref AND o.id <> x.id) THEN
+    RAISE EXCEPTION 'payments: another payment of the order' USING ERRCODE = '40001';
   END IF;
   UPDATE attempt a SET
       state = x.state, next_check_at = x.next_check_at, checks = x.checks,

@@ -98,8 +98,10 @@ class GatewaySettings:
         """Whether *account* makes calls of *op_class* now.
 
         A draining account takes no new payment but finishes what it has; a disabled one only
-        answers questions about what is open.
+        answers questions about what is open. One that is no longer configured makes no call at all.
         """
+        if account not in self._gateways:
+            return False
         setting = setting_of(tx, account, self._db.clock.now())
         return op_class in _WORK[setting.state]
 

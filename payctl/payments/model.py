@@ -310,8 +310,10 @@ def _wait(seen: Seen, now: datetime, checks: int, jitter: float, *, mute: bool =
     if state is AttemptState.SENDING:
         state, changed = AttemptState.UNKNOWN, True
     unsure = state in (AttemptState.UNKNOWN, AttemptState.QUARANTINED)
-    told_at = 1 if mute and unsure else CHECKS_BEFORE_CASE
-    case = "unknown_outcome" if (unsure or mute) and checks == told_at else None
+    # A gateway may fall silent at any time (its account is taken out of the configuration), so
+    # each silence tells; a case that is open already is not opened again.
+    told = (mute and unsure) or ((mute or unsure) and checks == CHECKS_BEFORE_CASE)
+    case = "unknown_outcome" if told else None
     due = _due_in(state, now, checks - 1, jitter)
     return Step(state, changed, due, checks, seen.not_found, case)
 

@@ -93,20 +93,28 @@ class Receipts:
             return "wrong_amount"
         if payment.status is PaymentStatus.SUCCEEDED and payment.attempt_id != attempt.id:
             return "duplicate_receipt"
-        if payment.status.terminal and self._order_paid_by_another(tx, payment):
+        if self._order_paid_by_another(tx, payment):
             return "duplicate_receipt"
         return None
 
     def _order_paid_by_another(self, tx: sa.Connection, payment: Payment) -> bool:
+        """Whether another payment has paid the order and one of the two had been given up: this
+        one, which has ended, or the other one, whose money came after this one was made in its
+        place. Two payments of an order that both go well are what the caller asked for.
+        """
         if payment.order_ref is None:
             return False
-        query = sa.select(t.payment.c.id).where(
-            t.payment.c.order_ref == payment.order_ref,
-            t.payment.c.organiser == payment.organiser,
-            t.payment.c.status == PaymentStatus.SUCCEEDED,
-            t.payment.c.id != payment.id,
+        p = t.payment.c
+        # Locked, so that two that arrive at one time see each other; a circle is tried anew.
+        query = sa.select(p.status, p.late, p.attempt_id).where(
+            p.order_ref == payment.order_ref, p.organiser == payment.organiser, p.id != payment.id
         )
-        return tx.execute(query.limit(1)).first() is not None
+        found = tx.execute(query.with_for_update()).all()
+        paid = [each for each in found if each.status == PaymentStatus.SUCCEEDED]
+        if payment.status.terminal or payment.captured_minor:
+            return bool(paid) and payment.status.terminal
+        receipts = (store.attempt(tx, each.attempt_id) for each in paid if each.late)
+        return any(receipt.updated_at >= payment.created_at for receipt in receipts)
 
     # -- postings -------------------------------------------------------------------------------
 
@@ -189,7 +197,7 @@ class Receipts:
             actor=work.actor,
         )
         values: dict[str, object] = {"needs_review": True}
-        if why == "wrong_amount" and not payment.status.terminal:
+        if not payment.status.terminal:
             values |= {
                 "status": PaymentStatus.FAILED, "failure_code": why, "next_check_at": None,
                 "gateway_account": attempt.gateway_account, "attempt_id": attempt.id,

@@ -33,6 +33,8 @@ _OPEN_STATES = {
     AttemptState.QUARANTINED: RefundState.UNKNOWN,
 }
 
+_NEVER_PAID = (RefundState.FAILED, RefundState.REJECTED)
+
 
 class RefundOutcomes:
     """Moves refunds; called by ``Outcomes.apply`` inside its transaction."""
@@ -54,6 +56,7 @@ class RefundOutcomes:
                 if not self._reserved_again(work, refund):
                     self._paid_twice(work, refund)
                     return
+                self._paid_late(work, refund)
                 refund = self._of(work)
             self._fact(work, postings.refund_paid(refund, attempt, actor=work.actor.name))
             if answer.fee is not None and answer.fee.amount_minor > 0:
@@ -143,9 +146,27 @@ class RefundOutcomes:
             )
         )
         self._move(work, refund, RefundState.SUCCEEDED, "refunded_twice")
+        self._tell(work, refund, "refunded_twice")
+
+    def _paid_late(self, work: Work, refund: Refund) -> None:
+        """What was owed covers it, but whoever was told that it had failed may have asked for
+        another in its place: where one was made since, a person looks.
+        """
+        made = store.refunds(work.tx, refund.payment_id)
+        others = [each for each in made if each.created_at > refund.created_at]
+        instead = [each for each in others if each.state not in _NEVER_PAID]
+        if instead:
+            self._tell(
+                work,
+                refund,
+                "refund_paid_late",
+                made_since=[encode("refund", x.id) for x in instead],
+            )
+
+    def _tell(self, work: Work, refund: Refund, kind: str, **detail: Any) -> None:
         self._cases.open(
             work.tx,
-            kind="refunded_twice",
+            kind=kind,
             subject_kind="refund",
             subject_id=refund.id,
             gateway=refund.gateway_account,
@@ -155,8 +176,9 @@ class RefundOutcomes:
                 "payment": encode("payment", work.payment.id),
                 "attempt": encode("attempt", work.attempt.id),
                 "provider_reference": work.attempt.provider_reference,
+                **detail,
             },
-            dedupe_key=f"refunded_twice:{work.attempt.id}",
+            dedupe_key=f"{kind}:{work.attempt.id}",
             actor=work.actor,
         )
 

@@ -127,6 +127,13 @@ def refund_attempts(
     return [(row.id, row.gateway_account) for row in tx.execute(query.order_by(t.attempt.c.id))]
 
 
+def accounts_since(tx: sa.Connection, since: datetime) -> list[str]:
+    """Accounts that attempts have been made on since then."""
+    column = t.attempt.c.gateway_account
+    query = sa.select(column).where(t.attempt.c.created_at >= since).distinct().order_by(column)
+    return list(tx.execute(query).scalars())
+
+
 def live_attempt(tx: sa.Connection, subject_id: UUID, operation: Operation) -> Attempt | None:
     row = _one(
         tx,
@@ -189,6 +196,16 @@ def claim_attempt(
         .one_or_none()
     )  # fmt: skip
     return attempt_of(dict(row)) if row is not None else None
+
+
+def prolong_quarantine(tx: sa.Connection, attempt_id: UUID, until: datetime) -> None:
+    """Believe no "not found" about a live attempt before *until*; never shortens it."""
+    a = t.attempt.c
+    tx.execute(
+        sa.update(t.attempt)
+        .where(a.id == attempt_id, a.state.in_(_LIVE), a.quarantine_until < until)
+        .values(quarantine_until=until)
+    )
 
 
 def due_attempts(tx: sa.Connection, now: datetime, limit: int) -> list[UUID]:

@@ -20,10 +20,8 @@ from payctl.db.actor import Actor
 from payctl.db.approvals import Approvals
 from payctl.db.engine import Database
 from payctl.db.permissions import require
-from payctl.gateways.base import Answer, Event, Outcome, Reference
-from payctl.ledger import accounts
+from payctl.gateways.base import Answer, Event, Outcome
 from payctl.ledger.book import Book
-from payctl.ledger.model import Draft, cr, dr
 from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments import tables as t
@@ -43,6 +41,8 @@ from payctl.payments.outcomes import Applied, Outcomes
 from payctl.payments.provider_requests import Target
 from payctl.payments.records import Attempt
 from payctl.payments.refunds import Refunds
+from payctl.payments.removed_accounts import RemovedAccounts
+from payctl.payments.strangers import Strangers
 
 #: Rows looked at in one run unless told otherwise.
 DEFAULT_LIMIT = 500
@@ -80,14 +80,14 @@ class Sync:
         outbox: Outbox,
     ) -> None:
         self._db = db
-        self._book = book
         self._dispatch = dispatch
         self._outcomes = outcomes
         self._refunds = refunds
         self._approvals = approvals
         self._breakers = breakers
-        self._cases = cases
         self._outbox = outbox
+        self._strangers = Strangers(db, book, cases)
+        self._removed = RemovedAccounts(db, dispatch, cases)
 
     def run(
         self,
@@ -97,9 +97,12 @@ class Sync:
         tick: Callable[[], None] | None = None,
     ) -> SyncReport:
         """Look at everything that is due now, oldest first. Several runs share the work: an attempt
-        is looked at by whoever gets its lease. ``tick`` is called after each object.
+        is looked at by whoever gets its lease. ``tick`` is called after each object. What is open
+        on an account that is no longer configured waits, is counted as ``not_configured`` and has a
+        case; it keeps nothing else from being looked at.
         """
         require(actor, "payment.sync")
+        self._removed.close_cases(actor)
         report, now = SyncReport(), self._db.clock.now()
         with self._db.transaction() as tx:
             due = store.due_attempts(tx, now, limit)
@@ -130,10 +133,16 @@ class Sync:
     def since(self, actor: Actor, start: datetime) -> SyncReport:
         """Compare with what the providers list from *start* on: finds what we do not know (a
         database restored from a backup, a reply and all webhooks lost) and books it to suspense
-        with a case. Refunds that have ended are asked about once more.
+        with a case. Refunds that have ended are asked about once more. An account that took
+        payments since *start* and is no longer configured is counted as ``not_configured``.
         """
         require(actor, "payment.sync")
         report, until = SyncReport(), self._db.clock.now() + timedelta(seconds=1)
+        with self._db.read() as tx:
+            used = store.accounts_since(tx, start)
+        for account in used:
+            if self._removed.meets(actor, account):
+                report.add("not_configured")
         for account in self._dispatch.accounts():
             gateway = self._dispatch.gateway(account)
             if not gateway.capabilities.lists_payments:
@@ -155,7 +164,8 @@ class Sync:
         with self._db.read() as tx:
             found = store.refund_attempts(tx, start, ended)
         for attempt_id, account in found:
-            if self._dispatch.gateway(account).capabilities.query_refunds:
+            asked = self._dispatch.configured(account)
+            if asked and self._dispatch.gateway(account).capabilities.query_refunds:
                 self._one(actor, attempt_id, report, forced=True)
 
     def apply_event(self, actor: Actor, account: str, event: Event) -> str:
@@ -201,8 +211,10 @@ class Sync:
         if attempt is None:
             report.add("held_by_another")
             return
+        removed = self._removed.meets(actor, attempt.gateway_account)
         word = self._ask(actor, attempt, "sync")
-        report.add(word, attempt.payment_id if word == "applied" else None)
+        changed = attempt.payment_id if word == "applied" else None
+        report.add("not_configured" if removed else word, changed)
 
     def _ask(self, actor: Actor, attempt: Attempt, source: str) -> str:
         verdict = self._breakers.decide(None, attempt.gateway_account, "read")
@@ -280,34 +292,36 @@ class Sync:
 
     def _refund_queue(self, actor: Actor, now: datetime, limit: int, report: SyncReport) -> None:
         """Send refunds that may go; free the amounts of those nobody approved in time."""
-        state = t.refund.c.state
+        r = t.refund.c
         with self._db.read() as tx:
-            ready = (
-                tx.execute(
-                    sa.select(t.refund.c.id)
-                    .where(state == RefundState.APPROVED, t.refund.c.next_check_at <= now)
-                    .order_by(t.refund.c.next_check_at)
-                    .limit(limit)
-                )
-                .scalars()
-                .all()
-            )
-            waiting = tx.execute(
-                sa.select(t.refund.c.id, t.refund.c.approval_id)
-                .where(state == RefundState.AWAITING_APPROVAL)
+            ready = tx.execute(
+                sa.select(r.id, r.gateway_account)
+                .where(r.state == RefundState.APPROVED, r.next_check_at <= now)
+                .order_by(r.next_check_at)
                 .limit(limit)
             ).all()
-        for refund_id in ready:
-            result = self._refunds.send(actor, refund_id)
-            report.add("refund_sent", result.refund.payment_id)
-        for refund_id, approval_id in waiting:
+            waiting = tx.execute(
+                sa.select(r.id, r.gateway_account, r.approval_id)
+                .where(r.state == RefundState.AWAITING_APPROVAL)
+                .limit(limit)
+            ).all()
+        for refund_id, account in ready:
+            self._send_refund(actor, refund_id, account, report)
+        for refund_id, account, approval_id in waiting:
             decided = self._approvals.get(approval_id).state
             if decided in ("rejected", "expired"):
                 result = self._refunds.rejected(actor, refund_id, decided)
                 report.add("refund_released", result.refund.payment_id)
             elif decided == "approved":
-                result = self._refunds.send(actor, refund_id)
-                report.add("refund_sent", result.refund.payment_id)
+                self._send_refund(actor, refund_id, account, report)
+
+    def _send_refund(self, actor: Actor, refund_id: UUID, account: str, report: SyncReport) -> None:
+        removed = self._removed.meets(actor, account)
+        refund = self._refunds.send(actor, refund_id).refund
+        if refund.state is RefundState.APPROVED:
+            report.add("not_configured" if removed else "refund_waiting")
+        else:
+            report.add("refund_sent", refund.payment_id)
 
     # -- strangers ------------------------------------------------------------------------------
 
@@ -317,7 +331,8 @@ class Sync:
                 tx, account, (Operation.COLLECT,), answer.our_reference, answer.provider_reference
             )
         if attempt is None:
-            report.add("orphan" if self._orphan(actor, account, answer) else "foreign_unpaid")
+            taken = self._strangers.receive(actor, account, answer)
+            report.add("orphan" if taken else "foreign_unpaid")
             return
         applied: Applied = self._db.run(
             lambda tx: self._outcomes.apply(
@@ -336,47 +351,5 @@ class Sync:
         answer = gateway.query_payment(event.reference)
         if answer.outcome in _UNANSWERED:
             return "unreachable"
-        return "applied" if self._orphan(actor, account, answer, event.reference) else "orphan"
-
-    def _orphan(
-        self, actor: Actor, account: str, answer: Answer, asked: Reference | None = None
-    ) -> bool:
-        """Money at the provider that belongs to no attempt of ours: booked to suspense, with a
-        case.
-        """
-        amount, currency = answer.amount_minor, answer.currency
-        if answer.outcome is not Outcome.SUCCEEDED or not amount or currency is None:
-            return False
-        asked_for = asked.provider_reference or asked.our_reference if asked is not None else None
-        name = answer.provider_reference or answer.our_reference or asked_for
-        draft = Draft(
-            "orphan_receipt",
-            f"orphan:{account}:{name}",
-            (
-                dr(accounts.collect(account), amount, currency),
-                cr(accounts.suspense(account), amount, currency),
-            ),
-            actor.name,
-            meta={
-                "provider_reference": answer.provider_reference,
-                "our_reference": answer.our_reference,
-            },
-        )
-
-        def post(tx: sa.Connection) -> None:
-            self._book.post(tx, draft)
-            self._cases.open(
-                tx,
-                kind="orphan",
-                subject_kind="gateway",
-                subject_id=None,
-                gateway=account,
-                amount_minor=amount,
-                currency=currency,
-                detail=dict(draft.meta),
-                dedupe_key=draft.posting_key,
-                actor=actor,
-            )
-
-        self._db.run(post)
-        return True
+        taken = self._strangers.receive(actor, account, answer, event.reference)
+        return "applied" if taken else "orphan"

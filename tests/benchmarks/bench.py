@@ -63,10 +63,10 @@ class Bench:
             ours.append(measured(number))
         return theirs, ours
 
-    def post(self, make: Callable[..., Step], url: str, run: str) -> Run:
+    def post(self, make: Callable[..., Step], url: str, run: str, *more: object) -> Run:
         """Workers on a book of the server, by their factory *make*."""
         return measure(
-            make, url, run,
+            make, url, run, *more,
             processes=PROCESSES, seconds=self.seconds, server_cpu_s=self.server.cpu_s,
         )  # fmt: skip
 

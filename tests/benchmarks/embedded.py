@@ -20,7 +20,7 @@ from tests.benchmarks.machine import load
 from tests.benchmarks.workers import Run, Step, measure
 
 #: Payments made ready for each second.
-READY_PER_S = 4_000
+READY_PER_S = 1_500
 _TABLES = """
 CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);
 CREATE TABLE tellers (id INTEGER PRIMARY KEY, balance INTEGER NOT NULL);
@@ -70,8 +70,8 @@ def _captures(bench: Bench, folder: Path) -> Result:
 
     def ours(number: int) -> Run:
         name = f"embedded{number}"
-        posting.make_ready(url, name, processes=1, each=round(READY_PER_S * bench.seconds))
-        return measure(posting.captured, url, name, processes=1, seconds=bench.seconds)
+        each = round(READY_PER_S * bench.seconds)
+        return measure(posting.captured, url, name, each, processes=1, seconds=bench.seconds)
 
     def theirs(_round: int) -> Run:
         return measure(debit_credit, reference, processes=1, seconds=bench.seconds)

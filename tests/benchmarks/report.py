@@ -34,9 +34,10 @@ benchmark's own processes.
   prepared statements. It and the books are databases of one server.
 - Our clients are {processes} processes on the same machine as the server, with the pool and the
   settings of the product.
-- A captured payment (goals 1 and 8) is: posting key, journal with four entries, balances with
-  running balance and version, the guarded wallet, the payment's status, the notification. All
-  triggers and constraints of the schema are on.
+- A captured payment (goals 1 and 8) is what the product does with a provider's answer: posting
+  key, journal with four entries, balances with running balance and version, the guarded wallet,
+  status of payment and attempt, the exchange with the provider, notification, hash-chained audit
+  record, breaker count. All triggers and constraints of the schema are on.
 - The no-op gateway answers at once, so goal 4 is payctl and its database alone.
 - Processor time is user and system time per payment; the server's is the sum of all its processes.
 - The grown ledger is loaded by the server with the balances, versions and keys that posting would

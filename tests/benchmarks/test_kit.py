@@ -180,7 +180,8 @@ for line in sys.stdin:
     asked = json.loads(line)
     if asked["key"] == "bad":
         print("no such card", file=sys.stderr, flush=True)
-    answer = {"key": asked["key"], "status": "failed" if asked["key"] == "bad" else "succeeded"}
+    status = "failed" if asked["key"] == "bad" else "succeeded"
+    answer = {"key": asked["key"], "payment": {"status": status}}
     print(json.dumps(answer), flush=True)
 """
 

@@ -1,7 +1,7 @@
 """What must hold at the end of every path, whatever was killed and however providers behaved.
 
 Each answer is a sentence that begins with what went wrong: ``double``, ``lost``, ``stuck``,
-``unseen``, ``books``, ``told``, ``where`` or ``refused``.
+``unseen``, ``books``, ``told``, ``where``, ``held`` or ``refused``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import UTC
 from typing import Any
 
 from payctl.cases.tables import case_record
+from payctl.cli.standing import money_lines
 from payctl.ids import decode
 from payctl.insight.dossier import of_payment
 from payctl.insight.whereabouts import Verdict
@@ -31,6 +32,7 @@ def seen(world: World, story: Story) -> list[str]:
     """Nothing doubled, nothing lost, nothing stuck that nobody has been told of."""
     return [
         *(f"refused: {refused}" for refused in world.refusals),
+        *["held: a connection during a call to a provider"] * min(world.held_calls, 1),
         *_doubles(world, story),
         *_lost(world),
         *_stuck(world),
@@ -67,17 +69,33 @@ def taken(world: World) -> list[tuple[str, dict[str, Any]]]:
 
 def _doubles(world: World, story: Story) -> list[str]:
     found = []
-    charged = taken(world)
+    charged, given = taken(world), given_back(world)
     if len(charged) > 1 and not story.fate.twice:
         found.append(f"double: charged {len(charged)} times: {[a for a, _ in charged]}")
     sold = [each for each in payments_of(world) if each["captured_minor"]]
     if len(sold) > 1:
         found.append(f"double: {len(sold)} payments of one order count as sales, unseen")
-    given = sum(sum(x.refunded_minor for x in g.totals().values()) for g in world.gateways.values())
     asked = story.amount if isinstance(story, RefundStory) else 0
     if given > asked and not story.fate.twice:
         found.append(f"double: {given} refunded of {asked} asked for")
     return found
+
+
+def given_back(world: World) -> int:
+    """What the providers have paid back to the customer, in minor units."""
+    return sum(sum(x.refunded_minor for x in g.totals().values()) for g in world.gateways.values())
+
+
+def doubled(world: World, story: Story) -> tuple[str, ...] | None:
+    """``None`` where no provider acted twice, else how that is seen: the kinds of the open cases,
+    and ``refund proposed`` where the money waits to go back.
+    """
+    asked = story.amount if isinstance(story, RefundStory) else 0
+    if len(taken(world)) < 2 and given_back(world) <= asked:
+        return None
+    proposed = world.rows(t.refund, t.refund.c.state == "proposed")
+    kinds = {case["kind"] for case in open_cases(world)}
+    return (*sorted(kinds), *(["refund proposed"] if proposed else []))
 
 
 def _lost(world: World) -> list[str]:
@@ -153,7 +171,9 @@ def _totals(world: World) -> list[str]:
 
 
 def _whereabouts(world: World) -> list[str]:
-    """What ``trace`` ends with names the account that holds the money, or would if it is there."""
+    """What ``trace`` prints names the account that holds the money, or would if it is there, and
+    its last line is the answer.
+    """
     charged: dict[str, set[str]] = {}
     attempts = {each["our_reference"]: each["payment_id"] for each in world.rows(t.attempt)}
     for account, row in taken(world):
@@ -163,9 +183,13 @@ def _whereabouts(world: World) -> list[str]:
     with world.app.db.read() as tx:
         for payment in payments_of(world):
             where = of_payment(tx, payment["id"], whole=False).whereabouts()
-            missing = charged.get(str(payment["id"]), set()) - where.accounts()
+            printed = money_lines(where, "en")
+            holders = charged.get(str(payment["id"]), set())
+            missing = {account for account in holders if account not in "\n".join(printed)}
             if missing:
                 found.append(f"where: {payment['status']} is {where.verdict}, not at {missing}")
+            if holders and not any(account in printed[-1] for account in where.accounts()):
+                found.append(f"where: {payment['status']} ends in {printed[-1]!r}")
             if where.verdict is Verdict.HELD and str(payment["id"]) not in charged:
                 found.append(f"where: {payment['status']} is held, yet no provider has any")
     return found
@@ -212,7 +236,7 @@ def work_off(world: World) -> bool:
             [attempt] = world.rows(t.attempt, t.attempt.c.id == attempt_id)
             done = _happened(world, attempt)
             world.resolve(case["id"], "succeeded" if done else "failed", "asked by telephone")
-        if case["kind"] == "refunded_twice":
+        if case["kind"] in ("refunded_twice", "refund_paid_late"):
             world.resolve(case["id"], "handled", "the customer has paid it back")
     for refund in world.rows(t.refund, t.refund.c.state.in_(["proposed", "reversed"])):
         if refund["gateway_account"] not in world.accounts:

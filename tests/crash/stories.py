@@ -21,6 +21,7 @@ from tests.crash.world import World
 from tests.payments.kit import OPERATOR
 
 AMOUNT = 10_000
+ORDER = "o-1"
 #: How late the providers say they may be: the quarantine.
 HORIZON_S = 60
 #: Age of a payment when a refund, capture or cancellation of it begins.
@@ -169,8 +170,8 @@ class Story:
         age = HORIZON_S - 35 if self.verb == "create" else AGE_S + HORIZON_S - 35
         words = (QUERIES[self.query].format(age), HOOKS[self.hook])
         return PaymentInput(
-            key=f"{key}-{world.name}", amount_minor=AMOUNT, currency="EUR", method="card",
-            organiser=f"org-{world.name}", order=f"o-{world.name}", country="FR",
+            key=key, amount_minor=AMOUNT, currency="EUR", method="card",
+            organiser="org-1", order=ORDER, country="FR",
             payment_token=" ".join(filter(None, words)) or None,
             preferred=tuple(world.accounts), manual_capture=self.manual,
             expires_at=world.started + timedelta(hours=1),
@@ -249,7 +250,7 @@ class RefundStory(Story):
     def _ask(self, world: World, payment_id: UUID, key: str) -> None:
         def refund() -> object:
             return world.app.refunds.create(
-                OPERATOR, payment_id, key=f"{key}-{world.name}", reason="event moved",
+                OPERATOR, payment_id, key=key, reason="event moved",
                 amount_minor=self.amount,
             )  # fmt: skip
 
@@ -297,7 +298,7 @@ class CaptureStory(Story):
     def _take(self, world: World, payment_id: UUID, key: str, amount: int, final: bool) -> None:
         def capture() -> object:
             return world.app.captures.capture(
-                OPERATOR, payment_id, key=f"{key}-{world.name}", amount_minor=amount, final=final
+                OPERATOR, payment_id, key=key, amount_minor=amount, final=final
             )
 
         self.call(world, key, capture)
@@ -336,4 +337,4 @@ def gateways(world: World) -> tuple[SandboxGateway, SandboxGateway]:
 
 def payments_of(world: World) -> list[dict[str, Any]]:
     """The order's payments, oldest first."""
-    return world.rows(t.payment, t.payment.c.order_ref == f"o-{world.name}")
+    return world.rows(t.payment, t.payment.c.order_ref == ORDER)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
 from typing import Any
 from uuid import UUID
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -38,6 +39,15 @@ Accounts = Mapping[str, Mapping[str, Any]]
 #: A path that turns more often than this goes round in circles.
 MOST_TURNS = 120
 _LIVE = [str(state) for state in LIVE_ATTEMPT_STATES]
+#: What a process is told that has stood still: it must not send any more, and a webhook that it
+#: held in its hands meanwhile has become too old, which its provider takes for undelivered.
+OVERSLEPT = ("attempt.lease_lost", "event.stale")
+#: What a caller does at each turn, in the process that is given.
+Acting = Callable[["World"], object]
+
+
+def _nothing(_world: World) -> None:
+    """Nobody calls."""
 
 
 class Killed(BaseException):
@@ -54,6 +64,7 @@ class Reborn(Database):
     """
 
     _engines: dict[str, sa.Engine] = {}  # noqa: RUF012 - shared on purpose
+    _alive: WeakSet[Reborn] = WeakSet()  # noqa: RUF012 - shared on purpose
 
     def _sqlite(self) -> sa.Engine:
         return self._kept(super()._sqlite)
@@ -67,9 +78,29 @@ class Reborn(Database):
             self._engines[name] = make()
             if self.is_sqlite:
                 sa.event.listen(self._engines[name], "connect", _quick)
-        engine = self._engines[name]
-        engine.dispose()
-        return engine
+        self.engine = self._engines[name]
+        self._alive.add(self)
+        self._close_unused()
+        return self.engine
+
+    def held(self) -> int:
+        """Connections with a transaction open; a thread's own one has none between statements."""
+        own = sum(len(each._owned) for each in self._alive if each.engine is self.engine)
+        return self._in_use() - own
+
+    def dispose(self) -> None:
+        self.close_own()
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        """A process that stands still keeps what it holds."""
+        if not self._in_use():
+            self.engine.dispose()
+
+    def _in_use(self) -> int:
+        pool = self.engine.pool
+        assert isinstance(pool, sa.pool.QueuePool)
+        return pool.checkedout()
 
 
 @dataclass
@@ -78,11 +109,9 @@ class World:
 
     Args:
         accounts: settings of the sandbox accounts, by name.
-        name: a part of every name of this path, so that several may share a book.
         kill_at: numbers of the probe points, counted from 1, at which the process is killed.
     """
 
-    name: str
     url: str
     folder: Path
     accounts: Accounts
@@ -91,46 +120,68 @@ class World:
     kill_at: frozenset[int] = frozenset()
     #: number of the point at which this process is not scheduled for a while, and for how long
     pause_at: tuple[int, float] = (0, 0.0)
+    #: tells the ids of one process from those of another that is at work on the same path
+    part: str = ""
     points: list[str] = field(default_factory=list)
     #: for each point what had been written by then, on our side and on the providers'
     written: list[tuple[int, int]] = field(default_factory=list)
     kills: int = 0
+    #: calls to a provider during which a connection to our database was in use
+    held_calls: int = 0
     refusals: list[PayctlError] = field(default_factory=list)
     marks: list[datetime] = field(default_factory=list)
     watching: bool = False
 
     def __post_init__(self) -> None:
         self.boots = 0
+        self.acting: Acting = _nothing
         self.started = self.clock.now()
         self.gateways: dict[str, SandboxGateway] = {}
         self.boot()
 
+    @property
+    def undisturbed(self) -> bool:
+        """Whether this path runs to its end as it began."""
+        return not self.kill_at and not self.pause_at[0]
+
     def boot(self) -> None:
         """Start the process: new objects, nothing remembered."""
         self.boots += 1
-        seed = f"{self.name}/{self.boots}"
+        seed = f"{self.part}{self.boots}"
         for gateway in self.gateways.values():
             gateway.close()
+        if self.boots > 1:
+            self.db.close_own()
         ids = IdSource(self.clock, Random(seed))
-        db = Reborn(self.url, clock=self.clock, ids=ids, probe=self._probe)
+        self.db = Reborn(self.url, clock=self.clock, ids=ids, probe=self._probe)
         for account, settings in self.accounts.items():
             full = {"book": str(self.folder / f"{account}.sqlite3"), **settings}
             gateway = build("sandbox", account, full, str, clock=self.clock, probe=self._probe)
             assert isinstance(gateway, SandboxGateway)
             self.gateways[account] = gateway
-        self.app = App(self.config, db=db)
+        self.app = App(self.config, db=self.db)
         self.app.__dict__["gateways"] = dict(self.gateways)
         # The jitter of this process: the same on every run, so that a path can be played again.
-        for service in (self.app.outcomes, self.app.dispatch, self.app.breakers):
+        for service in (
+            self.app.outcomes,
+            self.app.dispatch,
+            self.app.breakers,
+            self.app.first_answers,
+        ):
             vars(service)["_random"] = Random(seed)
 
     def _written(self) -> tuple[int, int]:
-        """What a kill now would leave: the length of our write-ahead log, which only grows here,
-        and how many exchanges have reached a provider.
+        """What a kill now would leave: how much we have written and how many exchanges have reached
+        a provider. Our part is the length of the write-ahead log, which only grows here, or the
+        number of the oldest transaction that has not ended, which only writing ones have.
         """
-        book = self.app.db.url.database if self.app.db.is_sqlite else None
-        log = Path(f"{book}-wal")
-        size = log.stat().st_size if book and log.exists() else len(self.points)
+        if self.app.db.is_sqlite:
+            log = Path(f"{self.app.db.url.database}-wal")
+            size = log.stat().st_size if log.exists() else 0
+        else:
+            with self.app.db.engine.connect() as connection:
+                text = connection.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one()
+            size = int(text.partition(":")[0])
         return size, self.points.count("receive.after")
 
     def close(self) -> None:
@@ -142,9 +193,33 @@ class World:
         if not self.watching:
             return
         self.points.append(point)
-        self.written.append(self._written())
+        self.held_calls += point == "send.before" and self.db.held() > 0
+        if self.undisturbed:
+            self.written.append(self._written())
         if len(self.points) in self.kill_at:
             raise Killed(point)
+        if len(self.points) == self.pause_at[0]:
+            self._oversleep(timedelta(seconds=self.pause_at[1]))
+
+    def _oversleep(self, span: timedelta) -> None:
+        """This process stands still while another one works on the same book, and the caller, who
+        hears nothing, calls there with the same key.
+        """
+        end, self.watching = self.clock.now() + span, False
+        other = replace(self, kill_at=frozenset(), pause_at=(0, 0.0), part="other", points=[],
+                        written=[], refusals=[])  # fmt: skip
+        other.started = self.started
+        while self.clock.now() < end:
+            other.guard(lambda: self.acting(other))
+            other.turn()
+            due = other.next_moment() or end
+            step = max(due - self.clock.now(), timedelta(seconds=1))
+            self.clock.advance(min(step, end - self.clock.now()))
+        other.guard(lambda: self.acting(other))
+        other.turn()
+        other.close()
+        self.refusals += other.refusals
+        self.watching = True
 
     # -- doing ----------------------------------------------------------------------------------
 
@@ -159,7 +234,8 @@ class World:
                     act()
                     return
                 except PayctlError as refused:
-                    self.refusals.append(refused)
+                    if not (self.pause_at[0] and refused.code in OVERSLEPT):
+                        self.refusals.append(refused)
                     return
                 except Killed:
                     self.kills += 1
@@ -179,13 +255,17 @@ class World:
         self.guard(lambda: self.app.inbox.apply(JANITOR))
         self.guard(lambda: self.app.sync.run(JANITOR))
 
-    def settle(self, acting: Callable[[], object], longest: timedelta) -> None:
+    def settle(self, acting: Acting, longest: timedelta) -> None:
         """Let time pass, from one due moment to the next, until nothing is due any more."""
-        end = self.clock.now() + longest
+        end, self.acting = self.clock.now() + longest, acting
         for _turn in range(MOST_TURNS):
-            self.guard(acting)
+            self.guard(lambda: acting(self))
             self.turn()
             due = self.next_moment()
+            if due is None or due > end:
+                # What the last turn found out may be the no after which the caller tries anew.
+                self.guard(lambda: acting(self))
+                due = self.next_moment()
             if due is None or due > end:
                 return
             step = max(due - self.clock.now(), timedelta(seconds=1))
@@ -244,8 +324,11 @@ def fast_folder() -> Path:
 
 @dataclass
 class Stage:
-    """Where worlds are made: one place of a book, emptied for each path (SQLite) or shared by all
-    (PostgreSQL, where accounts and orders of each path have names of their own).
+    """Where worlds are made: one place of a book, which is empty at the beginning of each path, so
+    that a path can be played again and its points have the same numbers.
+
+    Args:
+        template: the empty SQLite book; ``None`` for a book on PostgreSQL.
     """
 
     url: str
@@ -267,11 +350,12 @@ class Stage:
             for old in path.parent.glob(path.name + "*"):
                 old.unlink()
             shutil.copy(self.template, path)
+        else:
+            books.empty_pg(self.url)
         folder = self.folder / f"path{self.made}"
         folder.mkdir()
-        accounts = {f"{name}{self.made}": terms for name, terms in accounts.items()}
         world = World(
-            str(self.made), self.url, folder, accounts, ManualClock(self.start),
+            self.url, folder, accounts, ManualClock(self.start),
             _config(self.folder), kill_at, pause_at,
         )  # fmt: skip
         try:

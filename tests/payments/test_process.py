@@ -181,6 +181,28 @@ def test_a_late_success_for_an_order_paid_meanwhile_goes_to_unapplied(kit: Kit) 
     kit.check()
 
 
+def test_a_late_success_makes_the_payment_made_in_its_place_the_second_receipt(kit: Kit) -> None:
+    late = kit.pay(token="tok_late:4000", order="o-7")
+    for _ in range(20):
+        kit.wait(minutes=1)
+    assert kit.show(late).payment.status is PaymentStatus.FAILED
+    kit.clock.advance(timedelta(hours=1))
+    again = kit.pay(key="k2", token="tok_lost_answer", order="o-7")
+    kit.app.sync.payment(JANITOR, late.payment.id)
+    kit.app.sync.payment(JANITOR, again.payment.id)
+    assert kit.show(late).payment.captured_minor == 10000
+    second = kit.show(again).payment
+    assert (second.status, second.failure_code) == ("failed", "duplicate_receipt")
+    [case] = kit.app.cases.list(kind="duplicate_receipt")
+    assert case.subject_id == again.payment.id
+    assert kit.balance("unapplied:cards") == 10000
+    assert kit.our_totals() == kit.provider_totals()
+    kit.check()
+    kit.clock.advance(timedelta(seconds=1))
+    wished = kit.pay(key="k3", order="o-7")
+    assert wished.payment.captured_minor == 10000, "made when the order was known to be paid"
+
+
 @pytest.mark.parametrize(
     ("token", "amount"), [("tok_wrong_amount:-1", 9999), ("tok_wrong_amount:500", 10500)]
 )

@@ -258,3 +258,30 @@ def test_rehearsing_posts_nothing_and_shows_what_will_be_posted(kit: Kit) -> Non
     assert entries == [
         [(j.kind, e.account, e.amount_minor) for e in j.entries] for j in real.journals
     ]
+
+
+@pytest.mark.parametrize(
+    ("again", "expected"),
+    [(None, []), (4000, ["refund_paid_late"])],
+    ids=["none since", "one since"],
+)
+def test_a_refund_paid_after_it_was_given_up_is_seen_where_another_was_made_since(
+    db: Database, tmp_path: Path, again: int | None, expected: list[str]
+) -> None:
+    terms = {**CARDS, "resend_window_s": 0, "late_horizon_s": 60}
+    kit = make_kit(db, tmp_path, {"cards": terms})
+    paid = kit.pay()
+    kit.gateways["cards"].add_script("refund late:3000")
+    late = refund(kit, paid, 4000)
+    for _ in range(6):
+        kit.wait(minutes=1)
+    assert state_of(kit, late) is RefundState.FAILED
+    if again is not None:
+        assert refund(kit, paid, again, key="r2").refund.state is RefundState.SUCCEEDED
+    kit.clock.advance(timedelta(hours=1))
+    kit.app.sync.payment(JANITOR, paid.payment.id)
+    assert state_of(kit, late) is RefundState.SUCCEEDED
+    assert [case.kind for case in kit.app.cases.list()] == expected
+    assert kit.our_totals() == kit.provider_totals()
+    kit.check()
+    kit.gateways["cards"].close()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from payctl.app import App
 from payctl.db.engine import Database
 from payctl.gateways.base import PaymentRequest
 from payctl.gateways.sandbox import SandboxGateway
+from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.model import PaymentStatus
 from tests.payments.kit import CARDS, JANITOR, OPERATOR, Kit, make_kit, states
@@ -134,3 +137,85 @@ def test_a_fee_that_becomes_known_later_is_posted_once(db: Database, tmp_path: P
         kit.app.sync.payment(JANITOR, paid.payment.id)
     assert kit.balance("expense:gateway_fee:cards") == 165
     assert kit.our_totals() == kit.provider_totals()
+
+
+def removed(kit: Kit, account: str) -> Kit:
+    """The service of the next process, from a configuration that has lost *account*."""
+    app = App(kit.app.config, db=kit.app.db)
+    left = {name: gateway for name, gateway in kit.gateways.items() if name != account}
+    app.__dict__["gateways"] = left
+    return replace(kit, app=app)
+
+
+def test_a_refund_of_a_removed_account_waits_and_keeps_no_other_from_going(kit: Kit) -> None:
+    there, here = kit.pay("k1"), kit.pay("k2", preferred=("momo",))
+    for account in ("cards", "momo"):
+        kit.app.gateway_settings.set_state(OPERATOR, account, "disabled", reason="incident")
+    for number, paid in enumerate((there, here)):
+        made = kit.app.refunds.create(
+            OPERATOR, paid.payment.id, key=f"r{number}", reason="event moved"
+        )
+        assert made.refund.state == "approved"
+    for account in ("cards", "momo"):
+        kit.app.gateway_settings.set_state(OPERATOR, account, "enabled", reason="over")
+    after = removed(kit, "cards")
+    kit.clock.advance(timedelta(minutes=2))
+    report = after.app.sync.run(JANITOR)
+    assert report.counts == {"not_configured": 1, "refund_sent": 1}
+    with kit.app.db.read() as tx:
+        [waits] = store.refunds(tx, there.payment.id)
+        [sent] = store.refunds(tx, here.payment.id)
+    assert (waits.state, sent.state) == ("approved", "succeeded")
+    assert waits.next_check_at is not None and waits.next_check_at > kit.clock.now()
+    [case] = after.app.cases.list(kind="gateway_removed")
+    assert case.gateway == "cards"
+    kit.check()
+
+    kit.wait(minutes=2)
+    assert kit.app.cases.list(kind="gateway_removed") == []
+    assert kit.app.refunds.get(waits.id).refund.state == "succeeded"
+
+
+def test_an_open_attempt_of_a_removed_account_gets_a_case_and_the_others_are_asked(
+    kit: Kit,
+) -> None:
+    there = kit.pay("k1", "tok_lost_answer")
+    here = kit.pay("k2", "tok_lost_answer", preferred=("momo",))
+    after = removed(kit, "cards")
+    kit.clock.advance(timedelta(seconds=8))
+    report = after.app.sync.run(JANITOR)
+    assert report.counts == {"not_configured": 1, "applied": 1}
+    [waits] = kit.show(there).attempts
+    assert waits.state == "unknown"
+    assert waits.next_check_at is not None and waits.next_check_at > kit.clock.now()
+    assert kit.show(here).payment.status is PaymentStatus.SUCCEEDED
+    [case] = after.app.cases.list(kind="unknown_outcome")
+    assert (case.subject_id, case.amount_minor) == (there.payment.id, 10000)
+    assert len(after.app.cases.list(kind="gateway_removed")) == 1
+
+    kit.wait(minutes=2)
+    assert kit.show(there).payment.status is PaymentStatus.SUCCEEDED
+    assert kit.app.cases.list() == []
+
+
+def test_a_gateway_that_falls_silent_after_some_checks_gets_its_case_at_once(kit: Kit) -> None:
+    paid = kit.pay(token="tok_lost_answer tok_query_down:600")
+    for _ in range(3):
+        kit.wait(minutes=1)
+    [attempt] = kit.show(paid).attempts
+    assert attempt.checks > 1 and kit.app.cases.list() == []
+    after = removed(kit, "cards")
+    after.app.sync.payment(JANITOR, paid.payment.id)
+    [case] = after.app.cases.list(kind="unknown_outcome")
+    assert case.subject_id == paid.payment.id
+
+
+def test_listing_goes_on_past_a_removed_account_and_names_it(kit: Kit) -> None:
+    paid = kit.pay("k1")
+    kit.app.refunds.create(OPERATOR, paid.payment.id, key="r1", reason="event moved")
+    stranger(kit.gateways["momo"], 999)
+    after = removed(kit, "cards")
+    report = after.app.sync.since(JANITOR, kit.clock.now() - timedelta(hours=1))
+    assert report.counts == {"not_configured": 1, "orphan": 1}
+    [case] = after.app.cases.list(kind="gateway_removed")
+    assert case.gateway == "cards"
