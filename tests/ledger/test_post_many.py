@@ -193,7 +193,7 @@ def test_together_is_one_by_one(
     told: Counter[str] = Counter()
 
     @settings(
-        max_examples=70 if engine_name == "sqlite" else 30, deadline=None, database=None,
+        max_examples=50 if engine_name == "sqlite" else 25, deadline=None, database=None,
         suppress_health_check=[HealthCheck.too_slow], phases=(Phase.generate,),
     )  # fmt: skip
     @given(wishes=rows())
