@@ -67,9 +67,7 @@ class _Planned:
 
 
 class _NotPlain(Exception):
-    """One of them was changed meanwhile, its order has another payment, which may have been paid
-    first, or its journals cannot be posted as they were decided.
-    """
+    """One of them was changed meanwhile, or its journals cannot be posted as they were decided."""
 
 
 class FirstAnswers:
@@ -255,7 +253,7 @@ class FirstAnswers:
     ) -> list[Posted]:
         moved = rows.update_sqlite(tx, t.payment, document["payment"])
         moved += rows.update_sqlite(tx, t.attempt, document["attempt"], "state = 'sending'")
-        if moved != 2 * len(document["payment"]) or self._order_has_another(tx, document):
+        if moved != 2 * len(document["payment"]):
             raise _NotPlain
         posted = posting.write(tx, facts) if facts else []
         if isinstance(posted, posting.Unwritten):
@@ -264,15 +262,6 @@ class FirstAnswers:
         rows.insert_sqlite(tx, notification, document["notification"])
         self._breakers.write_samples(tx, document["breaker_sample"])
         return posted
-
-    @staticmethod
-    def _order_has_another(tx: sa.Connection, document: rows.Rows) -> bool:
-        sql = "SELECT 1 FROM payment WHERE order_ref = ? AND id <> ?"
-        return any(
-            driver_execute(tx, sql, (row["order_ref"], row["id"].bytes)).fetchone()
-            for row in document["payment"]
-            if row["order_ref"] is not None
-        )
 
     def _told(
         self, actor: Actor, planned: Sequence[_Planned]
@@ -294,7 +283,7 @@ _ANSWERED = "SELECT balances, versions FROM payments_answered(%s)" % ", ".join( 
     ["%s"] * (2 + posting.PARAMETERS)
 )
 _PAYMENT = (
-    "order_ref", "status", "gateway_account", "attempt_id", "failure_code", "captured_minor",
+    "status", "gateway_account", "attempt_id", "failure_code", "captured_minor",
     "authorized_minor", "rate", "commission_minor", "vat_minor", "pending_minor", "updated_at",
     "next_check_at",
 )  # fmt: skip

@@ -22,9 +22,11 @@ BEGIN
     ON CONFLICT DO NOTHING;
   GET DIAGNOSTICS made = ROW_COUNT;
   IF made <> jsonb_array_length(doc->'idempotency') THEN
-    DELETE FROM idempotency i
-      USING jsonb_populate_recordset(NULL::idempotency, doc->'idempotency') x
-      WHERE i.scope = x.scope AND i.key = x.key AND i.subject_id = x.subject_id;
+    DELETE FROM idempotency
+      WHERE scope = 'payment'
+        AND key = ANY (ARRAY(SELECT x->>'key' FROM jsonb_array_elements(doc->'idempotency') x))
+        AND subject_id = ANY
+          (ARRAY(SELECT (x->>'subject_id')::uuid FROM jsonb_array_elements(doc->'idempotency') x));
     RETURN false;
   END IF;
   IF jsonb_array_length(doc->'party') > 0 THEN
@@ -48,9 +50,8 @@ END $$""",
 ddl(
     "payments_answered",
     postgresql=(
-        # Raises a serialization failure when a payment or attempt is not what it was, when its
-        # order has another payment, or when ledger_post does not post: nothing is written then, and
-        # each takes the long way.
+        # Raises a serialization failure when a payment or attempt is not what it was, or when
+        # ledger_post does not post: nothing is written then, and each takes the long way.
         """CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
   j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
   j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
@@ -60,38 +61,36 @@ ddl(
   l_head bytea[])
 RETURNS TABLE (state text, balances bigint[], versions bigint[]) LANGUAGE plpgsql AS $$
 DECLARE
-  wanted integer := jsonb_array_length(doc->'payment');
-  done integer;
+  p payment;
+  a attempt;
 BEGIN
-  UPDATE payment p SET
-      status = x.status, gateway_account = x.gateway_account, attempt_id = x.attempt_id,
-      failure_code = x.failure_code, captured_minor = x.captured_minor,
-      authorized_minor = x.authorized_minor, rate = x.rate, commission_minor = x.commission_minor,
-      vat_minor = x.vat_minor, pending_minor = x.pending_minor, updated_at = x.updated_at,
-      next_check_at = x.next_check_at, version = p.version + 1
-    FROM jsonb_populate_recordset(NULL::payment, doc->'payment') x
-    WHERE p.id = x.id AND p.version = x.version;
-  GET DIAGNOSTICS done = ROW_COUNT;
-  IF done <> wanted THEN
-    RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
-  END IF;
-  IF EXISTS (SELECT 1 FROM jsonb_populate_recordset(NULL::payment, doc->'payment') x
-             JOIN payment o ON o.order_ref = x.order_ref AND o.id <> x.id) THEN
-    RAISE EXCEPTION 'payments: another payment of the order' USING ERRCODE = '40001';
-  END IF;
-  UPDATE attempt a SET
-      state = x.state, next_check_at = x.next_check_at, checks = x.checks,
-      not_found = x.not_found, provider_reference = x.provider_reference, lease_owner = NULL,
-      lease_until = NULL, code = x.code, provider_code = x.provider_code, message = x.message,
-      next_action = x.next_action, exposed_at = x.exposed_at, expires_at = x.expires_at,
-      received_minor = x.received_minor, received_currency = x.received_currency,
-      receipt = x.receipt, updated_at = x.updated_at, version = a.version + 1
-    FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt') x
-    WHERE a.id = x.id AND a.version = x.version AND a.state = 'sending';
-  GET DIAGNOSTICS done = ROW_COUNT;
-  IF done <> wanted THEN
-    RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
-  END IF;
+  -- Row by row: a set of unknown size joined to a table would be planned once for all sizes.
+  FOR p IN SELECT * FROM jsonb_populate_recordset(NULL::payment, doc->'payment') LOOP
+    UPDATE payment SET
+        status = p.status, gateway_account = p.gateway_account, attempt_id = p.attempt_id,
+        failure_code = p.failure_code, captured_minor = p.captured_minor,
+        authorized_minor = p.authorized_minor, rate = p.rate,
+        commission_minor = p.commission_minor, vat_minor = p.vat_minor,
+        pending_minor = p.pending_minor, updated_at = p.updated_at,
+        next_check_at = p.next_check_at, version = version + 1
+      WHERE id = p.id AND version = p.version;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+    END IF;
+  END LOOP;
+  FOR a IN SELECT * FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt') LOOP
+    UPDATE attempt SET
+        state = a.state, next_check_at = a.next_check_at, checks = a.checks,
+        not_found = a.not_found, provider_reference = a.provider_reference, lease_owner = NULL,
+        lease_until = NULL, code = a.code, provider_code = a.provider_code, message = a.message,
+        next_action = a.next_action, exposed_at = a.exposed_at, expires_at = a.expires_at,
+        received_minor = a.received_minor, received_currency = a.received_currency,
+        receipt = a.receipt, updated_at = a.updated_at, version = version + 1
+      WHERE id = a.id AND version = a.version AND attempt.state = 'sending';
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+    END IF;
+  END LOOP;
   IF cardinality(j_id) > 0 THEN
     SELECT * INTO state, balances, versions FROM ledger_post(
       j_id, j_kind, j_key, j_print, j_at, j_effective, j_period, j_payment, j_reverses, j_actor,

@@ -23,7 +23,6 @@ from payctl.ledger import accounts
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
 from payctl.payments import postings, store
-from payctl.payments import tables as t
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Capture, Payment
 from payctl.payments.sales import Sale
@@ -104,17 +103,22 @@ class Receipts:
         """
         if payment.order_ref is None:
             return False
-        p = t.payment.c
-        # Locked, so that two that arrive at one time see each other; a circle is tried anew.
-        query = sa.select(p.status, p.late, p.attempt_id).where(
-            p.order_ref == payment.order_ref, p.organiser == payment.organiser, p.id != payment.id
-        )
-        found = tx.execute(query.with_for_update()).all()
-        paid = [each for each in found if each.status == PaymentStatus.SUCCEEDED]
-        if payment.status.terminal or payment.captured_minor:
-            return bool(paid) and payment.status.terminal
-        receipts = (store.attempt(tx, each.attempt_id) for each in paid if each.late)
+        if payment.status.terminal:
+            # Whatever is being written for a payment made in its place must see this one: it has
+            # been written by now, or finds its row changed and looks at the order anew.
+            store.change_open_payments(tx, payment)
+            return any(each.status is PaymentStatus.SUCCEEDED for each in self._others(tx, payment))
+        if payment.captured_minor:
+            return False
+        receipts = [
+            store.attempt(tx, each.attempt_id)
+            for each in self._others(tx, payment)
+            if each.late and each.attempt_id is not None
+        ]
         return any(receipt.updated_at >= payment.created_at for receipt in receipts)
+
+    def _others(self, tx: sa.Connection, payment: Payment) -> list[Payment]:
+        return [each for each in store.payments_of_order(tx, payment) if each.id != payment.id]
 
     # -- postings -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from payctl.errors import Conflict, NotFound
 from payctl.ids import encode
 from payctl.payments import tables as t
-from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation
+from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus
 from payctl.payments.records import (
     Attempt,
     Capture,
@@ -52,6 +52,30 @@ def payment(tx: sa.Connection, payment_id: UUID, *, lock: bool = False) -> Payme
     if row is None:
         raise NotFound("payment.not_found", field="id", id=encode("payment", payment_id))
     return payment_of(row)
+
+
+def payments_of_order(tx: sa.Connection, payment: Payment) -> list[Payment]:
+    """All payments of the order that *payment* is for, itself included."""
+    query = sa.select(t.payment).where(
+        t.payment.c.order_ref == payment.order_ref, t.payment.c.organiser == payment.organiser
+    )
+    return [payment_of(dict(row)) for row in tx.execute(query).mappings()]
+
+
+def change_open_payments(tx: sa.Connection, payment: Payment) -> None:
+    """Count a change of every other payment of the order that has not ended, so that nothing that
+    was decided about one without knowing of *payment* can still be written.
+    """
+    p = t.payment.c
+    ended = [str(status) for status in PaymentStatus if status.terminal]
+    tx.execute(
+        sa.update(t.payment)
+        .where(
+            p.order_ref == payment.order_ref, p.organiser == payment.organiser,
+            p.id != payment.id, p.status.not_in(ended),
+        )
+        .values(version=p.version + 1)
+    )  # fmt: skip
 
 
 def update_payment(tx: sa.Connection, before: Payment, at: datetime, **values: Any) -> Payment:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from payctl.commissions.model import Scope
 from payctl.db.engine import Database
 from payctl.errors import Conflict, InvalidInput
+from payctl.gateways.base import Answer, PaymentRequest
 from payctl.ids import decode
 from payctl.payments import tables as t
 from payctl.payments.model import PaymentStatus
@@ -201,6 +202,30 @@ def test_a_late_success_makes_the_payment_made_in_its_place_the_second_receipt(k
     kit.clock.advance(timedelta(seconds=1))
     wished = kit.pay(key="k3", order="o-7")
     assert wished.payment.captured_minor == 10000, "made when the order was known to be paid"
+
+
+def test_money_that_comes_late_while_another_payment_is_being_made_is_seen(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = kit.pay(token="tok_late:4000", order="o-7")
+    for _ in range(20):
+        kit.wait(minutes=1)
+    kit.clock.advance(timedelta(hours=1))
+    honest = kit.gateways["cards"].create_payment
+
+    def slow(request: PaymentRequest) -> Answer:
+        answer = honest(request)
+        kit.app.sync.payment(JANITOR, late.payment.id)
+        return answer
+
+    monkeypatch.setattr(kit.gateways["cards"], "create_payment", slow)
+    again = kit.pay(key="k2", order="o-7")
+    assert kit.show(late).payment.captured_minor == 10000
+    assert (again.payment.status, again.payment.failure_code) == ("failed", "duplicate_receipt")
+    [case] = kit.app.cases.list(kind="duplicate_receipt")
+    assert case.subject_id == again.payment.id
+    assert kit.our_totals() == kit.provider_totals()
+    kit.check()
 
 
 @pytest.mark.parametrize(
