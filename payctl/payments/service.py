@@ -247,8 +247,13 @@ class Payments:
     def replayed(self, payment_id: UUID) -> tuple[PaymentResult, bool]:
         """The answer of the first submission as it is now, and whether that is still being worked
         on. Whoever held the request for longer than its lease does not send it any more.
+
+        Raises:
+            OutcomeOpen: ``database.lost_after_send``; it may have been sent by then.
         """
-        result, now = view(self._db, payment_id, replayed=True), self._db.clock.now()
+        with once_sent(payment_id):
+            result = view(self._db, payment_id, replayed=True)
+        now = self._db.clock.now()
         busy = any(
             a.state is AttemptState.SENDING
             and a.operation is Operation.COLLECT

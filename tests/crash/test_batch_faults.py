@@ -32,7 +32,8 @@ from tests.payments.kit import JANITOR, OPERATOR, Kit
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
 TERMS = {"late_horizon_s": 60}
 MANY = 6
-WAIT_S = 0.4
+#: Long enough for six writers on a busy machine, short enough to be waited for.
+WAIT_S = 1.5
 
 End = Callable[[], None]
 
