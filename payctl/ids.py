@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Protocol
 from uuid import UUID
@@ -18,6 +18,7 @@ from uuid import UUID
 from payctl.clock import Clock
 from payctl.errors import InvalidInput
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: Ten bits as two letters: half as many steps as letter by letter.
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -121,7 +122,7 @@ class IdSource:
 
 
 def _milliseconds(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _uuid7(ms: int, tail: int) -> UUID:
@@ -140,6 +141,11 @@ def seeded(clock: Clock, seed: int) -> IdSource:
 def floor_of(at: datetime) -> UUID:
     """The smallest UUIDv7 of the millisecond *at*: a bound for ranges of ids by time."""
     return UUID(int=(_milliseconds(at) & (2**48 - 1)) << 80)
+
+
+def time_of(value: UUID) -> datetime:
+    """The millisecond a UUIDv7 was made in."""
+    return _EPOCH + timedelta(milliseconds=value.int >> 80)
 
 
 def encode(kind: str, value: UUID) -> str:

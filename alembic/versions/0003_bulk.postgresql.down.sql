@@ -8,6 +8,16 @@ DROP TRIGGER journals_complete ON journal
 -- next
 DROP FUNCTION ledger_journals_complete()
 -- next
+DROP INDEX ix_entry_stripe
+-- next
+DROP INDEX ix_journal_late
+-- next
+DROP INDEX ix_journal_early
+-- next
+CREATE INDEX ix_entry_account ON entry (account_id, journal_id)
+-- next
+CREATE INDEX ix_journal_effective ON journal (effective_at)
+-- next
 CREATE FUNCTION ledger_journal_complete() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = NEW.id AND leg = 1) THEN

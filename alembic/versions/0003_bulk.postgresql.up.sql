@@ -6,6 +6,16 @@ DROP TRIGGER period_open ON journal
 -- next
 DROP FUNCTION ledger_period_open()
 -- next
+DROP INDEX ix_journal_effective
+-- next
+DROP INDEX ix_entry_account
+-- next
+CREATE INDEX ix_journal_early ON journal (effective_at, id) WHERE effective_at > posted_at
+-- next
+CREATE INDEX ix_journal_late ON journal (effective_at, id) WHERE effective_at < posted_at
+-- next
+CREATE INDEX ix_entry_stripe ON entry (account_id, stripe, journal_id)
+-- next
 CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE first_month bigint;
 BEGIN

@@ -1,5 +1,7 @@
 """Journals are posted by one call: the database's function, and a journal with its entries in one
-statement, which makes the deferred check of each journal unnecessary.
+statement, which makes the deferred check of each journal unnecessary. Indexes for balances of the
+past: entries by stripe, and only those journals by their date that count at another moment than
+they were recorded.
 """
 
 from __future__ import annotations

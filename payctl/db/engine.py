@@ -267,7 +267,9 @@ class Database:
             max_overflow=10,
             pool_pre_ping=True,
             connect_args={
-                "options": f"-c search_path={self.book} -c timezone=UTC -c lock_timeout=20s",
+                # Statements here are short: compiling one takes longer than running it.
+                "options": f"-c search_path={self.book} -c timezone=UTC -c lock_timeout=20s"
+                " -c jit=off",
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "payctl",
                 "prepare_threshold": PREPARE_FROM if self._prepared else None,

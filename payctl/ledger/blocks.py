@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +28,8 @@ from payctl.ledger.tables import journal
 
 ZERO = bytes(32)
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+#: An id is made a little before its transaction's first write, on a clock that may be a little off.
+IN_FLIGHT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.tables import idempotency as keys
 from payctl.errors import Conflict, InvalidInput, NotFound
-from payctl.ids import encode
+from payctl.ids import encode, time_of
 from payctl.ledger import drafts, funds, journals, posting, reversals, store
 from payctl.ledger.content import fingerprint, plain
 from payctl.ledger.model import KEY_REUSED, Draft, Journal, Leg, Posted, Refusal
@@ -158,11 +158,11 @@ class Book:
         found = self._memory.find(tx, keys_)
         if len(found) < len(keys_):
             return None
-        closed_until, now = self._memory.closed_until(tx), self._db.clock.now()
+        closed_until = self._memory.closed_until(tx)
         decided = [
             each.draft.reverses_id is None
             and not funds.takes(each.draft, found)
-            and self._decided(each, found, closed_until, now)
+            and self._decided(each, found, closed_until)
             for each in asked
         ]
         journals = [each for each in decided if isinstance(each, Decided)]
@@ -348,7 +348,7 @@ class Book:
         if self.period_of(draft.effective_at or now) > closed:
             return draft
         if self.period_of(now) > closed:
-            return drafts.redated(draft, now)
+            return drafts.redated(draft, None)
         # Only a clock that went back gets here: months close after their end.
         year, month = divmod(closed // 100 * 12 + closed % 100, 12)
         return drafts.redated(draft, datetime(year, month + 1, 1, tzinfo=self._zone))
@@ -362,11 +362,11 @@ class Book:
         reversed_ = [each.draft for each in batch if each.draft.reverses_id is not None]
         refused = {each.posting_key: reversals.refusal(self._db, tx, each) for each in reversed_}
         free = funds.Funds(self._db, tx, [each.draft for each in batch], found)
-        closed_until, now = self._memory.closed_until(tx), self._db.clock.now()
+        closed_until = self._memory.closed_until(tx)
         verdicts: dict[str, Decided | Refusal] = {}
         for each in batch:
             key = each.draft.posting_key
-            verdict = refused.get(key) or self._decided(each, found, closed_until, now)
+            verdict = refused.get(key) or self._decided(each, found, closed_until)
             if isinstance(verdict, Decided):
                 verdict = free.take(each.draft) or verdict
             verdicts[key] = verdict
@@ -377,10 +377,11 @@ class Book:
         asked: _Asked,
         found: Mapping[store.AccountKey, store.Account],
         closed_until: int,
-        now: datetime,
     ) -> Decided | Refusal:
-        draft = asked.draft
-        effective_at = draft.effective_at or now
+        # Recorded at the time in its id, by which the past is found (``as_of``).
+        draft, id_ = asked.draft, self._db.ids.new()
+        posted_at = time_of(id_)
+        effective_at = draft.effective_at or posted_at
         period = self.period_of(effective_at)
         if period <= closed_until:
             return Refusal("ledger.period_closed", {"period": period})
@@ -389,8 +390,8 @@ class Book:
             if account.closed:
                 return Refusal("ledger.account_closed", {"account": account.full_code})
         return Decided(
-            draft, self._db.ids.new(), asked.fingerprint, now, effective_at, period,
-            plain(draft.meta), found,
+            draft, id_, asked.fingerprint, posted_at, effective_at, period, plain(draft.meta),
+            found,
         )  # fmt: skip
 
     def period_of(self, at: datetime) -> int:

@@ -60,8 +60,10 @@ def checked(draft: Draft) -> Draft:
     )
 
 
-def redated(draft: Draft, effective_at: datetime) -> Draft:
-    """*draft* counting at another moment, with the provider's date kept in the meta data."""
+def redated(draft: Draft, effective_at: datetime | None) -> Draft:
+    """*draft* counting at another moment (``None``: when it is recorded), with the provider's date
+    kept in the meta data.
+    """
     meta = dict(draft.meta)
     if draft.effective_at is not None:
         meta["provider_effective_at"] = draft.effective_at.astimezone(UTC).isoformat()

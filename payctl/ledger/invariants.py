@@ -282,7 +282,7 @@ def ageing(now: datetime) -> Check:
             amount_minor, _ = amounts.get(row.id, (0, 0))
             if line is None or line.clearing_days is None or not amount_minor:
                 continue
-            since = _oldest(tx, row.id, amount_minor)
+            since = _oldest(tx, row, amount_minor)
             if since < now - timedelta(days=line.clearing_days):
                 detail = f"there since {since.date()}, allowed {line.clearing_days} days"
                 name = full_code(row.code, row.currency)
@@ -293,7 +293,7 @@ def ageing(now: datetime) -> Check:
     return Check("I12.ageing", description, run)
 
 
-def _oldest(tx: sa.Connection, account_id: UUID, amount_minor: int) -> datetime:
+def _oldest(tx: sa.Connection, of: Any, amount_minor: int) -> datetime:
     """When the oldest part of an account's balance came in, first in first out: the newest entries
     of the balance's sign that together reach it.
     """
@@ -301,7 +301,11 @@ def _oldest(tx: sa.Connection, account_id: UUID, amount_minor: int) -> datetime:
     rows = tx.execution_options(yield_per=500).execute(
         sa.select(entry.c.amount_minor, journal.c.effective_at)
         .join(journal, journal.c.id == entry.c.journal_id)
-        .where(entry.c.account_id == account_id, entry.c.amount_minor * sign > 0)
+        .where(
+            entry.c.account_id == of.id,
+            entry.c.stripe.in_(range(of.stripes)),
+            entry.c.amount_minor * sign > 0,
+        )
         .order_by(entry.c.journal_id.desc(), entry.c.leg.desc())
     )
     rest = abs(amount_minor)
@@ -313,7 +317,7 @@ def _oldest(tx: sa.Connection, account_id: UUID, amount_minor: int) -> datetime:
             break
     rows.close()
     if since is None:
-        raise LookupError(f"balance without entries: {account_id}")
+        raise LookupError(f"balance without entries: {of.id}")
     return since
 
 

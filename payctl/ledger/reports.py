@@ -23,6 +23,7 @@ from payctl.errors import NotFound
 from payctl.ids import floor_of
 from payctl.ledger import journals
 from payctl.ledger.accounts import CHART, full_code, line_of
+from payctl.ledger.as_of import balance_at, recorded_before
 from payctl.ledger.book import SCOPE
 from payctl.ledger.cover import Cover, cover
 from payctl.ledger.model import Journal
@@ -160,7 +161,7 @@ class Reports:
         if as_of is None:
             amounts = balances_now(tx)
         else:
-            past = sums_until(tx, None, as_of, by, self._zone)
+            past = sums_until(tx, as_of, by, self._zone)
             amounts = {id_: (debit - credit, 0) for id_, (debit, credit) in past.items()}
         return [_account_balance(row, *amounts.get(row.id, (0, 0))) for row in rows]
 
@@ -181,8 +182,7 @@ class Reports:
         row = _account(tx, code, currency)
         if as_of is None:
             return _account_balance(row, *balances_now(tx, row.id).get(row.id, (0, 0)))
-        debit, credit = sums_until(tx, row.id, as_of, by, self._zone).get(row.id, (0, 0))
-        return _account_balance(row, debit - credit, 0)
+        return _account_balance(row, balance_at(tx, row.id, as_of, by), 0)
 
     def provisional(self, tx: sa.Connection, as_of: datetime, by: By) -> bool:
         """Whether what is reported as of *as_of* may still change: its month is not closed (by
@@ -194,7 +194,7 @@ class Reports:
         self, tx: sa.Connection, *, as_of: datetime | None = None, by: By = "effective"
     ) -> TrialBalance:
         """Debits and credits of every account that ever moved, and their totals per currency."""
-        sums = sums_until(tx, None, as_of, by, self._zone)
+        sums = sums_until(tx, as_of, by, self._zone)
         query = sa.select(account).order_by(account.c.code, account.c.currency)
         lines = [
             TrialLine(
@@ -229,15 +229,12 @@ class Reports:
         row = _account(tx, code, currency)
         opening = 0
         if since is not None:
-            opening = int(
-                tx.scalar(
-                    sa.select(sa.func.coalesce(sa.func.sum(entry.c.amount_minor), 0)).where(
-                        entry.c.account_id == row.id, entry.c.journal_id < floor_of(since)
-                    )
-                )
-                or 0
-            )
-        conditions = [entry.c.account_id == row.id, *_recorded_between(since, until)]
+            opening = recorded_before(tx, row.id, since)
+        conditions = [
+            entry.c.account_id == row.id,
+            entry.c.stripe.in_(range(row.stripes)),
+            *_recorded_between(since, until),
+        ]
         running = opening
         lines = []
         for found in tx.execute(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,13 +31,11 @@ from payctl.db.permissions import require
 from payctl.db.types import Bytes, Id
 from payctl.ledger import blocks, merkle
 from payctl.ledger.anchors import Anchored, Anchors
-from payctl.ledger.blocks import BEGINNING, ZERO, Block
+from payctl.ledger.blocks import BEGINNING, IN_FLIGHT, ZERO, Block
 from payctl.ledger.proof_tables import block, block_item
 
 #: Journals in a block at most: what is held in memory, and ten hashes in an inclusion proof.
 BLOCK_SIZE = 1024
-#: An id is made a little before its transaction's first write, on a clock that may be a little off.
-IN_FLIGHT = timedelta(seconds=60)
 
 _COLUMNS = {"id": Id, "content_hash": Bytes}
 _POSTGRESQL = sa.text(

@@ -104,9 +104,16 @@ journal = table(
     sa.Index("ix_journal_reverses", "reverses_id",
              postgresql_where=sa.text("reverses_id IS NOT NULL"),
              sqlite_where=sa.text("reverses_id IS NOT NULL")),
-    sa.Index("ix_journal_effective", "effective_at"),
     postgresql_partition_by="RANGE (id)",
 )  # fmt: skip
+
+#: Journals that count at another moment than they were recorded. They have indexes of their own;
+#: all others, and so nearly all, are found at their moment by their ids and cost no index.
+LATE = journal.c.effective_at < journal.c.posted_at
+EARLY = journal.c.effective_at > journal.c.posted_at
+for _name, _where in (("late", LATE), ("early", EARLY)):
+    sa.Index(f"ix_journal_{_name}", journal.c.effective_at, journal.c.id,
+             postgresql_where=_where, sqlite_where=_where)  # fmt: skip
 
 entry = table(
     "entry",
@@ -126,7 +133,7 @@ entry = table(
     sa.ForeignKeyConstraint(
         ["journal_id"], ["journal.id"], deferrable=True, initially="DEFERRED"
     ).ddl_if(dialect="sqlite"),
-    sa.Index("ix_entry_account", "account_id", "journal_id"),
+    sa.Index("ix_entry_stripe", "account_id", "stripe", "journal_id"),
     postgresql_partition_by="RANGE (journal_id)",
     sqlite_with_rowid=False,
 )

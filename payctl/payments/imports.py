@@ -275,7 +275,7 @@ class Imports:
         dated = replace(draft, effective_at=made.row.captured_at)
         if self._book.period_of(made.row.captured_at) > closed:
             return dated
-        return drafts.redated(dated, self._db.clock.now())
+        return drafts.redated(dated, None)
 
     def _write(self, tx: sa.Connection, actor: Actor, made: Sequence[Made]) -> None:
         """Rows, notifications and audit records of what was posted."""

@@ -25,7 +25,8 @@ SELECT n, at, (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') ||
   'capture:loaded-' || n AS posting_key, amount, amount * 5 / 100 AS commission,
   amount * 5 / 100 * 20 / 100 AS vat, (n * 7919) % :organisers AS seller, n % :gateways AS gateway,
   (n % :stripes)::smallint AS stripe
-FROM (SELECT n, CAST(:since AS timestamptz) + n * (CAST(:span AS interval) / :sales) AS at,
+FROM (SELECT n, date_trunc('milliseconds',
+      CAST(:since AS timestamptz) + n * (CAST(:span AS interval) / :sales)) AS at,
     1000 + (n * 104729) % 19000 AS amount
   FROM generate_series(CAST(0 AS bigint), :sales - 1) AS n) AS numbered"""
 

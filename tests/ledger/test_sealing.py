@@ -57,7 +57,7 @@ def test_blocks_are_full_until_the_last(book: Proven, clock: ManualClock) -> Non
     assert (done.blocks, done.journals) == (3, 12)
     with book.db.read() as tx:
         assert [each.journals for each in blocks.stream(tx)] == [BLOCK_SIZE, BLOCK_SIZE, 2]
-        assert blocks.extent(tx) == blocks.Extent(3, 12, 0, clock.now() - sealing.IN_FLIGHT)
+        assert blocks.extent(tx) == blocks.Extent(3, 12, 0, clock.now() - blocks.IN_FLIGHT)
         # Only the last one knows that nothing older is left.
         assert [each.complete_until for each in blocks.stream(tx)][:2] == [blocks.BEGINNING] * 2
     assert sealed_keys(book.db) == [f"s{number}" for number in range(12)]
