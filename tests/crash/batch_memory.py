@@ -8,12 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from payctl.app import App
 from payctl.config import load
 from payctl.db.engine import Database
 from payctl.payments.pipeline import Pipeline
 from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult
+from tests import books
 from tests.benchmarks.noop_gateway import NoopGateway
 from tests.payments.kit import OPERATOR
 
@@ -28,7 +31,10 @@ def resident() -> int:
 
 
 def main(url: str, folder: Path, count: int) -> None:
-    app = App(load(environ={}, folder=folder), Database(url))
+    db = Database(url)
+    if db.is_sqlite:
+        sa.event.listen(db.engine, "connect", books.without_fsync)
+    app = App(load(environ={}, folder=folder), db)
     app.__dict__["gateways"] = {"cards": NoopGateway("cards")}
     failed: list[object] = []
 

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.crash, pytest.mark.parametrize("engine_name", ["sqlite"])]
 ROOT = Path(__file__).parents[2]
-COUNT = 8_000
+COUNT = 6_000
 
 
 def test_memory_does_not_grow_with_the_payments_taken(db_url: str, tmp_path: Path) -> None:
