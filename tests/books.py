@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from payctl.db import migrate
 from payctl.db.engine import Database
 from payctl.db.metadata import execute_all, load, statements
 
@@ -20,6 +21,15 @@ def create(db: Database) -> None:
             connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {db.book}")
     with db.engine.begin() as connection:
         execute_all(connection, statements(db.engine.dialect))
+
+
+def stamp(db: Database) -> None:
+    """Note in a complete book which revision it is, for a process that asks before it works."""
+    with db.transaction() as tx:
+        name = migrate.VERSION_TABLE
+        tx.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} (version_num varchar(32) NOT NULL)")
+        tx.exec_driver_sql(f"DELETE FROM {name}")
+        tx.exec_driver_sql(f"INSERT INTO {name} VALUES ('{migrate.HEAD}')")
 
 
 def new_pg_database(server_url: str, prefix: str) -> str:

@@ -8,18 +8,19 @@ more is read, what was read is finished and answered, and the process ends.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 
 from payctl import log
 from payctl.cli import batch_input
+from payctl.cli.batch_input import key_of
+from payctl.cli.batch_lines import Lines
 from payctl.cli.cells import to_json
 from payctl.cli.failures import error_json
 from payctl.cli.framework import finish
@@ -32,11 +33,14 @@ ANSWER = "payctl.answer/1"
 #: The exit code of the whole is that of its worst answer.
 _WORST_FIRST = (
     ExitCode.BUG, ExitCode.OPEN, ExitCode.CONFIG, ExitCode.CONFLICT, ExitCode.USAGE,
-    ExitCode.NOT_FOUND, ExitCode.DECLINED, ExitCode.NOT_SENT, ExitCode.LOCKED, ExitCode.APPROVAL,
+    ExitCode.NOT_FOUND, ExitCode.CHECK_FAILED, ExitCode.DECLINED, ExitCode.NOT_SENT,
+    ExitCode.LOCKED, ExitCode.APPROVAL,
 )  # fmt: skip
 MAX_WORKERS = 512
 #: Is given a line's number and its object, and answers it sooner or later.
 Take = Callable[[int, Mapping[str, Any]], None]
+#: The object a request gets as its answer, and its exit code.
+Handle = Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]]
 
 
 class Door:
@@ -55,23 +59,20 @@ class Door:
         self._lang = run.lang
         self._lock = threading.Lock()
         self._lines: list[str] = []
-        self._stop = _Stop()
+        self._reading: Lines | None = None
         self.workers = workers
         self.counts: Counter[int] = Counter()
 
-    def serve(
-        self, take: Callable[[int, Mapping[str, Any]], None], drain: Callable[[], None]
-    ) -> None:
+    def serve(self, take: Take, drain: Callable[[], None]) -> None:
         """Read lines until the end, hand each to *take*, then let *drain* finish what is left."""
-        with self._opened() as source, self._stop.listening():
-            for number, line in self._read(source):
-                try:
-                    take(number, batch_input.parsed(line))
-                except PayctlError as error:
-                    self.refuse(number, _key(line), error)
-                    self.flush()
-            drain()
-        self.flush()
+        with self._opened() as lines, lines.listening():
+            try:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        self._hand(number, line, take)
+            finally:
+                drain()
+            self.flush()
         counts = ", ".join(
             f"{count} x {ExitCode(code).name.lower()}"
             for code, count in sorted(self.counts.items())
@@ -105,112 +106,63 @@ class Door:
             try:
                 sys.stdout.write("".join(lines))
                 sys.stdout.flush()
-            except (BrokenPipeError, ValueError):
+            except (OSError, ValueError):
                 # Nobody listens any more: what is on its way is finished, nothing new is read.
-                self._stop.now()
+                if self._reading is not None:
+                    self._reading.stop()
 
     def _put(self, answer: dict[str, Any], code: int) -> None:
-        text = to_json(answer)
+        # Half a surrogate pair, which JSON can say and UTF-8 cannot, is escaped as it came.
+        text = to_json(answer).encode("utf-8", "backslashreplace").decode()
         with self._lock:
             self._lines.append(f"{text}\n")
             self.counts[code] += 1
 
-    def _read(self, source: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-        number = 0
-        while (line := self._stop.read(source)) is not None:
-            number += 1
-            if line.strip():
-                yield number, line
+    def _hand(self, number: int, line: bytes, take: Take) -> None:
+        asked: Mapping[str, Any] = {}
+        try:
+            asked = batch_input.parsed(line)
+            take(number, asked)
+        except Exception as error:
+            self.refuse(number, key_of(asked), error)
+            self.flush()
 
     @contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
+    def _opened(self) -> Iterator[Lines]:
+        with self._source_of() as source:
+            self._reading = Lines(source)
+            try:
+                yield self._reading
+            finally:
+                self._reading.close()
+
+    def _source_of(self) -> AbstractContextManager[IO[bytes]]:
         if self._source == "-":
-            yield self._run.stdin.buffer
-            return
+            return nullcontext(self._run.stdin.buffer)
         try:
-            file = Path(self._source).open("rb")
+            return Path(self._source).open("rb")
         except OSError as error:
             raise InvalidInput(
                 "batch.no_file", field="batch", path=self._source[:200], detail=error.strerror
             ) from None
-        with file:
-            yield file
 
 
-class _Stop:
-    """Ends the reading: at once while it waits for a line, else before the next line."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._reading = False
-
-    def now(self) -> None:
-        self._asked = True
-
-    def read(self, source: IO[bytes]) -> bytes | None:
-        """The next line, or ``None`` when there is none or no more are wanted. The rest of a line
-        that is too long is passed over.
-        """
-        if self._asked:
-            return None
-        try:
-            self._reading = True
-            line = source.readline(batch_input.MAX_LINE + 1)
-            rest = line
-            while len(rest) > batch_input.MAX_LINE and not rest.endswith(b"\n"):
-                rest = source.readline(batch_input.MAX_LINE + 1)
-        except _Interrupted:
-            return None
-        finally:
-            self._reading = False
-        return line or None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the reading (in the main thread, the only one they reach)."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        signals = (signal.SIGTERM, signal.SIGINT)
-        before = [signal.signal(each, self._heard) for each in signals]
-        try:
-            yield
-        finally:
-            for each, handler in zip(signals, before, strict=True):
-                signal.signal(each, handler)
-
-    def _heard(self, _number: int, _frame: object) -> None:
-        self._asked = True
-        if self._reading:
-            raise _Interrupted
-
-
-class _Interrupted(BaseException):
-    """Reading was interrupted by a signal."""
-
-
-def serve_each(
-    source: str,
-    workers: int,
-    name: str,
-    handle: Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]],
-) -> None:
+def serve_each(source: str, workers: int, name: str, handle: Handle) -> None:
     """Answer each line by itself, *workers* at a time.
 
     Args:
         name: of the object in the answers.
-        handle: the object and its exit code for what a line asks.
+        handle: answers one request.
     """
     door = Door(session(), source, workers)
     room = threading.Semaphore(workers * 4)
 
     def work(number: int, asked: Mapping[str, Any]) -> None:
-        key = asked.get("key")
         try:
             shown, code = handle(asked)
-            door.answer(number, key if isinstance(key, str) else None, name, shown, code)
+            door.answer(number, key_of(asked), name, shown, code)
         except Exception as error:
-            door.refuse(number, key if isinstance(key, str) else None, error)
+            door.refuse(number, key_of(asked), error)
         finally:
             room.release()
         door.flush()
@@ -222,12 +174,3 @@ def serve_each(
             pool.submit(work, number, asked)
 
         door.serve(take, lambda: pool.shutdown(wait=True))
-
-
-def _key(line: bytes) -> str | None:
-    """The key of a line that was refused, where it has one."""
-    try:
-        key = batch_input.parsed(line).get("key")
-    except InvalidInput:
-        return None
-    return key[:200] if isinstance(key, str) else None

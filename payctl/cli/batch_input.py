@@ -7,10 +7,11 @@ is checked for its type here; what it means is checked by the service.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from payctl import pan
 from payctl.clock import Clock
 from payctl.errors import InvalidInput
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Longest line, in bytes; a longer one is refused without being read to its end in memory.
 MAX_LINE = 256 * 1024
+#: As much of a request's key as its answer repeats: no valid key is longer.
+MAX_KEY = 200
 
 _TEXT: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false"}
 _PAYMENT: Mapping[str, type] = {
@@ -54,6 +57,14 @@ def parsed(line: bytes) -> dict[str, Any]:
     return found
 
 
+def key_of(asked: Mapping[str, Any]) -> str | None:
+    """The key of a request as its answer repeats it; ``None`` when it has none, or one that no
+    answer may carry.
+    """
+    key = asked.get("key")
+    return key[:MAX_KEY] if isinstance(key, str) and not pan.contains(key) else None
+
+
 def payment_of(asked: Mapping[str, Any], clock: Clock) -> PaymentInput:
     """The payment a line asks for.
 
@@ -77,6 +88,7 @@ def payment_of(asked: Mapping[str, Any], clock: Clock) -> PaymentInput:
     preferred = fields.pop("preferred", [])
     for value in preferred:
         _typed("preferred", value, str)
+    lines = fields.pop("lines", [])
     span = fields.get("expires_in_s")
     if span is not None and not 0 < span <= _LONGEST_S:
         raise InvalidInput("time.bad_span", field="expires_in_s", text=str(span)[:40])
@@ -85,7 +97,7 @@ def payment_of(asked: Mapping[str, Any], clock: Clock) -> PaymentInput:
         manual_capture=capture == "manual",
         metadata=metadata,
         preferred=tuple(preferred),
-        lines=tuple(_line(each, no) for no, each in enumerate(fields.pop("lines", []), 1)),
+        lines=tuple(_line(each, no) for no, each in enumerate(lines, 1)),
         expires_at=clock.now() + timedelta(seconds=span) if span is not None else None,
     ).validated()
 
@@ -149,7 +161,3 @@ def _typed(field: str, value: Any, wanted: type) -> None:
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         names: dict[type, str] = {**_TEXT, dict: "an object", list: "a list"}
         raise InvalidInput("batch.wrong_type", field=field, wanted=names[wanted])
-
-
-#: What answers a parsed line.
-Handle = Callable[[Mapping[str, Any]], tuple[dict[str, Any], int]]

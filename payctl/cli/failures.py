@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import Any
 
-from payctl import log
+from payctl import log, pan
 from payctl.cli.cells import to_json
 from payctl.cli.messages import Message, render, say
 from payctl.cli.session import Session
@@ -60,10 +60,10 @@ def error_json(error: PayctlError, message: Message) -> dict[str, Any]:
     """The one JSON error shape the core service reads."""
     details: Any
     if error.field:
-        details = [{"field": error.field, "message": message.text}]
+        details = [{"field": pan.scrub(error.field), "message": message.text}]
     else:
         details = {"code": error.code} | {
-            name: value if isinstance(value, (int, str, bool)) else str(value)
+            name: value if isinstance(value, (int, bool)) else pan.scrub(str(value))
             for name, value in error.params.items()
         }
     shape: dict[str, Any] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from payctl import pan
 from payctl.errors import PayctlError
 from payctl.secret import conceal
 
@@ -76,7 +77,7 @@ class _Blank(dict[str, Any]):
 
 def _filled(text: str, params: dict[str, object]) -> str:
     shown = {name: _shown(value) for name, value in params.items()}
-    return conceal(text.format_map(_Blank(shown)))
+    return pan.scrub(conceal(text.format_map(_Blank(shown))))
 
 
 def _shown(value: object) -> str:

@@ -26,17 +26,19 @@ def serve(source: str, workers: int) -> None:
 
     def done(tag: tuple[int, str], result: PaymentResult | Exception) -> None:
         number, key = tag
-        if isinstance(result, Exception):
-            door.refuse(number, key, result)
-            return
-        found = PaymentDetail(result.payment, result.attempts, result.captures)
-        shown = payment_json(found, next_action=result.next_action, replayed=result.replayed)
-        code = int(exit_of(result.payment, result.attempts))
-        door.answer(number, key, "payment", shown, code)
+        try:
+            if isinstance(result, Exception):
+                raise result
+            found = PaymentDetail(result.payment, result.attempts, result.captures)
+            shown = payment_json(found, next_action=result.next_action, replayed=result.replayed)
+            code = int(exit_of(result.payment, result.attempts))
+            door.answer(number, key, "payment", shown, code)
+        except Exception as error:
+            door.refuse(number, key, error)
 
     pipeline = Pipeline(
-        app.payments, app.intake, app.first_answers, run.actor, done, flushed=door.flush,
-        workers=workers, in_flight=workers * 4,
+        app.payments, app.intake, app.first_answers, run.actor, app.db.clock, done,
+        flushed=door.flush, workers=workers, in_flight=workers * 4,
     )  # fmt: skip
 
     def take(number: int, asked: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ from payctl.payments.model import Operation
 from payctl.payments.views import PAYMENTS, payment_json, statistic_json
 
 if TYPE_CHECKING:
-    from payctl.app import App
+    from payctl.payments.queries import Queries
 
 __all__ = ["app", "payment_files"]
 
@@ -239,7 +239,8 @@ def status(
     """
     run = session()
     if batch is not None:
-        serve_each(batch, workers, "payment", lambda asked: _status_answer(run.app, asked))
+        queries = run.app.queries
+        serve_each(batch, workers, "payment", lambda asked: _status_answer(queries, asked))
         return
     needed(payment=payment)
     payment_id = ids.decode(payment, "payment")
@@ -254,9 +255,9 @@ def status(
     finish(exit_of(found.payment, found.attempts))
 
 
-def _status_answer(services: App, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def _status_answer(queries: Queries, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     payment_id = ids.decode(batch_input.status_of(asked), "payment")
-    found = services.queries.payment(payment_id)
+    found = queries.payment(payment_id)
     return payment_json(found), int(exit_of(found.payment, found.attempts))
 
 

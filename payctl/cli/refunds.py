@@ -48,8 +48,8 @@ from payctl.payments.model import RefundState
 from payctl.payments.views import REFUND, REFUNDS, refund_json
 
 if TYPE_CHECKING:
-    from payctl.app import App
     from payctl.db.actor import Actor
+    from payctl.payments.refunds import Refunds
     from payctl.payments.results import RefundResult
 
 app = noun("refunds")
@@ -122,7 +122,8 @@ def create(
     if batch is not None:
         needs_no_dry_run()
         confirm([f"make the refunds of {batch}"])
-        serve_each(batch, workers, "refund", lambda asked: _answer(run.app, run.actor, asked))
+        service, actor = run.app.refunds, run.actor
+        serve_each(batch, workers, "refund", lambda asked: _answer(service, actor, asked))
         return
     needed(payment=payment, reason=reason)
     payment_id = ids.decode(payment, "payment")
@@ -146,9 +147,9 @@ def create(
     _end(result)
 
 
-def _answer(services: App, actor: Actor, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+def _answer(refunds: Refunds, actor: Actor, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     wanted = batch_input.refund_of(asked)
-    result = services.refunds.create(
+    result = refunds.create(
         actor, ids.decode(wanted["payment"], "payment"), key=wanted["key"],
         reason=wanted["reason"], amount_minor=wanted.get("amount_minor"),
         keep_commission=wanted.get("keep_commission", False),

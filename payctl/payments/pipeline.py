@@ -4,8 +4,10 @@ A payment's way is the one of :meth:`payctl.payments.service.Payments.process`, 
 one thread writes down whatever has come in since its last commit, workers call the providers, and
 one thread applies whatever has been answered since *its* last commit. So a commit carries one
 payment when there is little to do and hundreds when there is much, and nobody waits for company.
-Whatever is not plain (a replay, a fail-over, an answer that must go the long way) is finished by a
-worker alone.
+Whatever is not plain (a fail-over, an answer that must go the long way) is finished by a worker
+alone, and what goes wrong with many at once is tried for each by itself, so that one payment is
+never the misfortune of others. A repeat of a payment that is being worked on waits apart, because
+it would keep a worker from the very call it waits for.
 
 A result is handed over after its commit, so it is durable when the caller sees it.
 """
@@ -14,19 +16,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from payctl import log
+from payctl.clock import Clock
 from payctl.db.actor import Actor
 from payctl.db.permissions import require
-from payctl.errors import OutcomeOpen, PayctlError, Unavailable
+from payctl.errors import OutcomeOpen, Unavailable
 from payctl.ids import encode
 from payctl.payments.first_answer import Answered, FirstAnswers
 from payctl.payments.intake import Begun, Intake
 from payctl.payments.outcomes import Applied
 from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult
-from payctl.payments.service import Payments
+from payctl.payments.service import REPLAY_STEP_S, REPLAY_WAIT_S, Payments
 
 #: Payments that share one commit at most.
 GROUP = 200
@@ -36,11 +41,20 @@ T = TypeVar("T")
 Done = Callable[[Any, "PaymentResult | Exception"], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """A repeat of a payment that was begun before, and until when its answer is waited for."""
+
+    tag: Any
+    begun: Begun
+    until: float
+
+
 class Pipeline:
     """Takes payments until it is closed.
 
     Args:
-        done: called from several threads, once for each payment submitted.
+        done: called from several threads, once for each payment submitted; must not raise.
         flushed: called after a row of ``done`` that belong together, for output that is written in
             one go.
         workers: calls to providers at one time.
@@ -53,6 +67,7 @@ class Pipeline:
         intake: Intake,
         first_answers: FirstAnswers,
         actor: Actor,
+        clock: Clock,
         done: Done,
         *,
         flushed: Callable[[], None] = lambda: None,
@@ -64,6 +79,7 @@ class Pipeline:
         self._intake = intake
         self._first_answers = first_answers
         self._actor = actor
+        self._clock = clock
         self._done = done
         self._flushed = flushed
         self._room = threading.Semaphore(in_flight)
@@ -71,9 +87,11 @@ class Pipeline:
         self._incoming: SimpleQueue[tuple[Any, PaymentInput] | None] = SimpleQueue()
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Any, Answered] | None] = SimpleQueue()
+        self._replays: SimpleQueue[_Replay | None] = SimpleQueue()
         self._workers = [self._start(self._run_worker, f"call-{n}") for n in range(workers)]
         self._begins = self._start(self._run_begin, "begin")
         self._applies = self._start(self._run_apply, "apply")
+        self._waits = self._start(self._run_wait, "wait")
 
     def submit(self, tag: Any, wanted: PaymentInput) -> None:
         """Take *wanted*, which is valid; waits while too many are on their way.
@@ -90,32 +108,40 @@ class Pipeline:
             self._room.acquire()
         self._incoming.put(None)
         self._answers.put(None)
+        self._replays.put(None)
         for _ in self._workers:
             self._work.put(None)
-        for thread in (self._begins, self._applies, *self._workers):
+        for thread in (self._begins, self._applies, self._waits, *self._workers):
             thread.join()
 
     # -- threads ----------------------------------------------------------------------------------
 
     def _run_begin(self) -> None:
         while (group := _group(self._incoming)) is not None:
-            try:
-                begun = self._intake.begin(self._actor, [wanted for _, wanted in group])
-            except Exception as error:
-                for tag, _ in group:
-                    self._end(tag, error)
-            else:
-                for (tag, _), each in zip(group, begun, strict=True):
-                    self._begun(tag, each)
+            begun = self._begin([wanted for _, wanted in group])
+            for (tag, _), each in zip(group, begun, strict=True):
+                self._begun(tag, each)
             self._flushed()
 
-    def _begun(self, tag: Any, begun: Begun | PayctlError) -> None:
-        if isinstance(begun, PayctlError):
+    def _begin(self, wanted: Sequence[PaymentInput]) -> Sequence[Begun | Exception]:
+        try:
+            return self._intake.begin(self._actor, wanted)
+        except Exception as error:
+            # A database that is away is away for all; anything else may be the matter of one.
+            if isinstance(error, Unavailable) or len(wanted) == 1:
+                return [error] * len(wanted)
+            return [begun for each in wanted for begun in self._begin([each])]
+
+    def _begun(self, tag: Any, begun: Begun | Exception) -> None:
+        if isinstance(begun, Exception):
             self._end(tag, begun)
-        elif begun.attempt is None:
-            self._work.put(lambda: self._finish(tag, lambda: self._payments.unsent(begun)))
-        else:
+        elif begun.attempt is not None:
             self._work.put(lambda: self._ask(tag, begun))
+        elif begun.replayed:
+            until = self._clock.monotonic() + REPLAY_WAIT_S
+            self._work.put(lambda: self._look(_Replay(tag, begun, until)))
+        else:
+            self._work.put(lambda: self._finish(tag, lambda: self._payments.unsent(begun)))
 
     def _ask(self, tag: Any, begun: Begun) -> None:
         try:
@@ -129,19 +155,21 @@ class Pipeline:
     def _run_apply(self) -> None:
         while (group := _group(self._answers)) is not None:
             answered = [each for _, each in group]
-            applied: Sequence[Applied | Exception | None]
+            applied: Sequence[Applied | OutcomeOpen | None]
             try:
                 applied = self._first_answers.apply(self._actor, answered)
             except Unavailable as error:
                 applied = [_lost(each, error) for each in answered]
             except Exception as error:
-                applied = [error] * len(group)
+                # The long way, each by itself, shows whose matter it is.
+                log.exception(error, "pipeline.apply", payments=len(group))
+                applied = [None] * len(group)
             for (tag, each), result in zip(group, applied, strict=True):
                 self._applied(tag, each, result)
             self._flushed()
 
-    def _applied(self, tag: Any, answered: Answered, result: Applied | Exception | None) -> None:
-        if isinstance(result, Exception):
+    def _applied(self, tag: Any, answered: Answered, result: Applied | OutcomeOpen | None) -> None:
+        if isinstance(result, OutcomeOpen):
             self._end(tag, result)
             return
 
@@ -153,15 +181,43 @@ class Pipeline:
         else:
             self._work.put(lambda: self._finish(tag, finish))
 
+    def _run_wait(self) -> None:
+        waiting: list[_Replay] = []
+        while (new := _group(self._replays, REPLAY_STEP_S if waiting else None)) is not None:
+            waiting = [each for each in (*waiting, *new) if not self._looked(each)]
+            self._flushed()
+
+    def _look(self, replay: _Replay) -> None:
+        if self._looked(replay):
+            self._flushed()
+        else:
+            self._replays.put(replay)
+
+    def _looked(self, replay: _Replay) -> bool:
+        """Whether the repeat has its answer: that of the first submission, or how far it has come
+        when it was waited for long enough.
+        """
+        try:
+            result, busy = self._payments.replayed(replay.begun.payment.id)
+        except Exception as error:
+            self._end(replay.tag, error)
+            return True
+        if busy and self._clock.monotonic() < replay.until:
+            return False
+        self._end(replay.tag, result)
+        return True
+
     def _run_worker(self) -> None:
         while (job := self._work.get()) is not None:
             job()
 
     def _finish(self, tag: Any, work: Callable[[], PaymentResult]) -> None:
+        result: PaymentResult | Exception
         try:
-            self._end(tag, work())
+            result = work()
         except Exception as error:
-            self._end(tag, error)
+            result = error
+        self._end(tag, result)
         self._flushed()
 
     def _end(self, tag: Any, result: PaymentResult | Exception) -> None:
@@ -177,21 +233,23 @@ class Pipeline:
         return thread
 
 
-def _group(queue: SimpleQueue[T | None]) -> list[T] | None:
-    """All that waits in *queue*, at least one and at most a commit's worth; ``None`` at its end."""
-    first = queue.get()
-    if first is None:
-        return None
-    group = [first]
+def _group(queue: SimpleQueue[T | None], longest_s: float | None = None) -> list[T] | None:
+    """All that waits in *queue*, at most a commit's worth; waits for the first one, or for
+    *longest_s*. ``None`` at the end of the queue.
+    """
+    group: list[T] = []
     while len(group) < GROUP:
         try:
-            each = queue.get_nowait()
+            each = queue.get(block=not group, timeout=longest_s)
         except Empty:
             break
-        if each is None:
+        if each is not None:
+            group.append(each)
+        elif group:
             queue.put(None)
             break
-        group.append(each)
+        else:
+            return None
     return group
 
 

@@ -25,9 +25,12 @@ MAX_TEXT = 500
 MAX_REFERENCE = 120
 MAX_METADATA_KEYS = 40
 MAX_LINES = 200
+MAX_QUANTITY = 1_000_000
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@/+-]{0,119}")
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+")
+#: Letters no database keeps as text: NUL, and half a surrogate pair, which is no letter at all.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
@@ -92,7 +95,7 @@ class PaymentInput:
             _check_url(name, getattr(self, name))
         self._check_texts()
         self._check_lines()
-        self._refuse_card_numbers()
+        self._check_letters()
         return self
 
     def fingerprint(self) -> bytes:
@@ -121,7 +124,8 @@ class PaymentInput:
         if len(self.lines) > MAX_LINES:
             raise InvalidInput("lines.too_many", field="lines", limit=MAX_LINES)
         for number, line in enumerate(self.lines, 1):
-            good = line.quantity > 0 and 0 <= line.vat_ppm <= PPM and line.unit_price_minor >= 0
+            good = 0 < line.quantity <= MAX_QUANTITY and line.unit_price_minor >= 0
+            good = good and 0 <= line.vat_ppm <= PPM
             if not good or len(line.description) > MAX_TEXT:
                 raise InvalidInput("lines.malformed", field=f"lines.{number}", number=number)
         total = sum(line.quantity * line.unit_price_minor for line in self.lines)
@@ -134,8 +138,10 @@ class PaymentInput:
                 currency=self.currency,
             )
 
-    def _refuse_card_numbers(self) -> None:
-        """No field may carry a card number: it is refused, and so never stored or logged."""
+    def _check_letters(self) -> None:
+        """No field may carry a card number: it is refused, and so never stored or logged. Nor may
+        one carry what cannot be stored.
+        """
         texts: list[tuple[str, str]] = [
             (name, value)
             for name in ("key", "organiser", "order", "event", "user", "email", "description",
@@ -146,8 +152,7 @@ class PaymentInput:
         texts += [(f"lines.{n}", line.description) for n, line in enumerate(self.lines, 1)]
         texts += [("preferred", name) for name in self.preferred]
         for name, value in texts:
-            if pan.find(value):
-                raise InvalidInput("pan.refused", field=name.split(".")[0])
+            _check_letters(name.split(".")[0], value)
 
 
 _IN_FINGERPRINT = tuple(each.name for each in fields(PaymentInput) if each.name != "key")
@@ -157,15 +162,14 @@ def check_reason(reason: str | None) -> str:
     """A reason is mandatory wherever money goes out.
 
     Raises:
-        InvalidInput: ``reason.missing`` or ``pan.refused``.
+        InvalidInput: ``reason.missing``, ``text.too_long``, ``text.unstorable`` or ``pan.refused``.
     """
     text = (reason or "").strip()
     if not text:
         raise InvalidInput("reason.missing", field="reason")
     if len(text) > MAX_TEXT:
         raise InvalidInput("text.too_long", field="reason", limit=MAX_TEXT)
-    if pan.find(text):
-        raise InvalidInput("pan.refused", field="reason")
+    _check_letters("reason", text)
     return text
 
 
@@ -173,19 +177,26 @@ def check_token(token: str) -> None:
     """A provider's token of a means of payment; never a card number.
 
     Raises:
-        InvalidInput: ``text.too_long``, ``reference.malformed`` or ``pan.refused``.
+        InvalidInput: ``text.too_long``, ``text.unstorable``, ``reference.malformed`` or
+            ``pan.refused``.
     """
     if len(token) > MAX_TEXT:
         raise InvalidInput("text.too_long", field="payment_token", limit=MAX_TEXT)
     if not token.strip():
         raise InvalidInput("reference.malformed", field="payment_token")
-    if pan.find(token):
-        raise InvalidInput("pan.refused", field="payment_token")
+    _check_letters("payment_token", token)
 
 
 def check_key(key: str) -> None:
     if not _KEY.fullmatch(key):
         raise InvalidInput("key.malformed", field="key")
+
+
+def _check_letters(name: str, text: str) -> None:
+    if pan.contains(text):
+        raise InvalidInput("pan.refused", field=name)
+    if _UNSTORABLE.search(text):
+        raise InvalidInput("text.unstorable", field=name)
 
 
 def _check_reference(name: str, value: str | None, *, required: bool) -> None:

@@ -46,7 +46,7 @@ SCOPE = "payment"
 MAX_GATEWAYS = 5
 #: How long a caller with a key that is being worked on waits for that work's answer.
 REPLAY_WAIT_S = DEADLINE_S + 5
-_REPLAY_STEP_S = 0.05
+REPLAY_STEP_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,15 +244,29 @@ class Payments:
 
         return self._db.run(supersede)
 
+    def replayed(self, payment_id: UUID) -> tuple[PaymentResult, bool]:
+        """The answer of the first submission as it is now, and whether that is still being worked
+        on. Whoever held the request for longer than its lease does not send it any more.
+
+        Raises:
+            OutcomeOpen: ``database.lost_after_send``; it may have been sent by then.
+        """
+        with once_sent(payment_id):
+            result = view(self._db, payment_id, replayed=True)
+        now = self._db.clock.now()
+        busy = any(
+            a.state is AttemptState.SENDING
+            and a.operation is Operation.COLLECT
+            and (a.lease_until is None or a.lease_until > now)
+            for a in result.attempts
+        )
+        return result, busy
+
     def _replay(self, payment_id: UUID) -> PaymentResult:
         """The answer of the first submission; waits while that is still being worked on."""
         deadline = self._db.clock.monotonic() + REPLAY_WAIT_S
         while True:
-            result = view(self._db, payment_id, replayed=True)
-            busy = any(
-                a.state is AttemptState.SENDING and a.operation is Operation.COLLECT
-                for a in result.attempts
-            )
+            result, busy = self.replayed(payment_id)
             if not busy or self._db.clock.monotonic() >= deadline:
                 return result
-            self._db.clock.sleep(_REPLAY_STEP_S)
+            self._db.clock.sleep(REPLAY_STEP_S)

@@ -99,7 +99,7 @@ def play(
             world.settle(story.acting, LONGEST)
             world.guard(lambda: world.app.sync.since(JANITOR, world.started))
             doubled = invariants.doubled(world, story)
-            problems = invariants.seen(world, story)
+            problems = [*invariants.seen(world, story), *story.amiss(world)]
             if not problems:
                 worked = invariants.work_off(world)
                 if worked:

@@ -196,6 +196,10 @@ class Story:
     def pay(self, world: World, key: str) -> None:
         self.call(world, key, lambda: world.app.payments.process(OPERATOR, self.wanted(world, key)))
 
+    def amiss(self, world: World) -> list[str]:
+        """What only this story can find wrong at its end."""
+        return []
+
     def acting(self, world: World) -> None:
         """Pay; pay again with another key after a definite no; pay the page one has been shown."""
         self.mend(world)

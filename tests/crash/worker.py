@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from payctl.app import App
 from payctl.config import load
@@ -22,12 +24,12 @@ TERMS = {
 NAMES = ("one", "two")
 
 
-def services(url: str, folder: Path, **options: object) -> App:
+def services(url: str, folder: Path, terms: Mapping[str, Any] = TERMS, **options: object) -> App:
     """The services on a book and two sandbox providers whose books lie in *folder*."""
     db = Database(url, **options)  # type: ignore[arg-type]
     app = App(load(environ={}, folder=folder), db)
     app.__dict__["gateways"] = {
-        name: build("sandbox", name, {"book": str(folder / f"{name}.sqlite3"), **TERMS}, str,
+        name: build("sandbox", name, {"book": str(folder / f"{name}.sqlite3"), **terms}, str,
                     clock=db.clock)
         for name in NAMES
     }  # fmt: skip

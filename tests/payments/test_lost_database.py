@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from payctl.db.engine import Database
 from payctl.errors import OutcomeOpen, Unavailable
+from payctl.payments import service
 from payctl.payments.model import PaymentStatus
 from tests.payments.kit import OPERATOR, Kit
 
@@ -52,3 +53,17 @@ def test_lost_after_sending_says_that_money_may_have_moved(
     assert len(kit.gateways["cards"].payments()) == 1
     assert kit.our_totals() == kit.provider_totals()
     kit.check()
+
+
+def test_a_repeat_that_cannot_be_answered_does_not_say_that_nothing_was_sent(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call may have sent it: whoever believed 7 would pay anew."""
+    kit.pay()
+
+    def gone(*_: object, **__: object) -> None:
+        raise Unavailable("database.unreachable")
+
+    monkeypatch.setattr(service, "view", gone)
+    with pytest.raises(OutcomeOpen, match=r"database\.lost_after_send"):
+        kit.pay()
