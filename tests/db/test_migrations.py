@@ -241,7 +241,12 @@ def test_the_frozen_files_are_the_declarations() -> None:
     """Freezing the newest revision again gives what it adds: nothing is declared that none has."""
     for dialect in freeze.dialects():
         written = migrate.frozen(dialect, migrate.HEAD, "up")
-        added = [each for each in written if not each.startswith("DROP ")]
+        # A function that an earlier revision made is replaced, because its triggers stay.
+        added = [
+            each.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1)
+            for each in written
+            if not each.startswith("DROP ")
+        ]
         assert added == freeze.up(dialect, migrate.HEAD), dialect.name
 
 
