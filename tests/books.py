@@ -46,6 +46,7 @@ def empty_pg(url: str, book: str = "payctl") -> None:
     with psycopg.connect(
         url.replace("+psycopg", ""), options=f"-c search_path={book}"
     ) as connection:
+        connection.execute("DROP TABLE IF EXISTS alembic_version")
         connection.execute("SET session_replication_role = replica")
         for table in reversed(load().sorted_tables):
             keep = table.info.get("seeded")

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(0 if EVERYTHING else 300)]
 #: Kinds of provider that each fate meets.
 PROVIDERS = {"sqlite": 2, "postgresql": 1}
 #: Of the points of a story every n-th is tried.
-KILL_STRIDE = {"sqlite": 29, "postgresql": 61}
+KILL_STRIDE = {"sqlite": 37, "postgresql": 97}
 PAUSE_STRIDE = {"sqlite": 83, "postgresql": 127}
 #: A pause past the lease, and one past the lease and the provider's horizon.
 SHORT_S = LEASE.total_seconds() + 5

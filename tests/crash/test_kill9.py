@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_killed_workers_lose_and_double_nothing(db_url: str, tmp_path: Path) -> None:
-    dice, until, seed = Random(7), time.monotonic() + 12, 0
+    dice, until, seed = Random(7), time.monotonic() + 8, 0
     running: list[tuple[subprocess.Popen[bytes], float]] = []
     kills = 0
     while time.monotonic() < until or running:
@@ -34,7 +34,7 @@ def test_killed_workers_lose_and_double_nothing(db_url: str, tmp_path: Path) -> 
             seed += 1
             words = [sys.executable, "-m", "tests.crash.worker", db_url, str(tmp_path), str(seed)]
             process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
-            running.append((process, time.monotonic() + dice.uniform(3, 6)))
+            running.append((process, time.monotonic() + dice.uniform(2.5, 4.5)))
         for process, end in list(running):
             if time.monotonic() >= end:
                 process.send_signal(signal.SIGKILL)
@@ -60,7 +60,7 @@ def test_killed_workers_lose_and_double_nothing(db_url: str, tmp_path: Path) -> 
         paid = tx.scalar(sa.select(sa.func.count()).where(t.payment.c.captured_minor > 0))
         failed = [v for check in all_checks() for v in check.run(tx)]
     print(f"\n{kills} kills, {paid} payments captured")
-    assert paid and kills >= 4
+    assert paid and kills >= 3
     assert failed == []
     assert [line for line in app.provider_balances() if line.difference_minor] == []
     assert not app.cases.list(kind="orphan") and not app.cases.list(kind="duplicate_receipt")
