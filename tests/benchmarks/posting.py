@@ -32,6 +32,7 @@ def captured(number: int, url: str, run: str, each: int) -> Step:
     answered before anything is measured.
     """
     app = process.services(url)
+    sales.remember(app.db, app.book)
     waiting = _answered(app, Random(f"ready {run}-{number}"), each)
 
     def step() -> int:
@@ -58,6 +59,7 @@ def journal(number: int, url: str, run: str) -> Step:
     """One journal a commit, in one statement, and nothing but the ledger."""
     db = Database(url)
     book, dice = Book(db), Random(f"{run}-{number}")
+    sales.remember(db, book)
 
     def step() -> int:
         draft = _draft(db, dice)
@@ -77,6 +79,7 @@ def batch(number: int, url: str, run: str) -> Step:
     """Fifty journals a commit, and nothing but the ledger."""
     db = Database(url)
     book, dice = Book(db), Random(f"{run}-{number}")
+    sales.remember(db, book)
 
     def step() -> int:
         drafts = [_draft(db, dice) for _ in range(BATCH)]

@@ -20,6 +20,7 @@ def processed(number: int, url: str, run: str) -> Step:
     its entries, notification, audit and breaker count in the other.
     """
     app, dice = services(url), Random(f"{run}-{number}")
+    sales.remember(app.db, app.book)
 
     def step() -> int:
         wanted = PaymentInput(**request(dice))  # type: ignore[arg-type]

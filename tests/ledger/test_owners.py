@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from payctl.db.engine import Database
@@ -110,6 +110,7 @@ AMOUNTS = st.integers(0, 500)
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
+@settings(deadline=None)
 @given(
     pending=AMOUNTS, reserve=AMOUNTS, available=AMOUNTS, wanted=st.integers(1, 1500),
     own=AMOUNTS, slice_=AMOUNTS, back=st.integers(1, 1500),
