@@ -12,13 +12,13 @@ from payctl.gateways.base import Reference
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState, Seen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """A payment. Amounts in minor units of ``currency``."""
+    """A payment. Amounts in minor units of ``currency``; the defaults are those of a new one."""
 
     id: UUID
     status: PaymentStatus
-    version: int
+    version: int = 0
     amount_minor: int
     currency: str
     method: str
@@ -33,31 +33,31 @@ class Payment:
     phone: str | None
     description: str
     metadata: Mapping[str, str]
-    return_url: str | None
-    cancel_url: str | None
+    return_url: str | None = None
+    cancel_url: str | None = None
     preferred: list[str]
-    payment_token: str | None
-    expires_at: datetime | None
-    gateway_account: str | None
-    attempt_id: UUID | None
-    failure_code: str | None
-    needs_review: bool
-    late: bool
-    route: Mapping[str, Any] | None
-    authorized_minor: int
-    captured_minor: int
-    refund_reserved_minor: int
-    refunded_minor: int
-    rate: Mapping[str, Any] | None
-    commission_minor: int
-    vat_minor: int
-    pending_minor: int
-    commission_returned_minor: int
-    vat_returned_minor: int
+    payment_token: str | None = None
+    expires_at: datetime | None = None
+    gateway_account: str | None = None
+    attempt_id: UUID | None = None
+    failure_code: str | None = None
+    needs_review: bool = False
+    late: bool = False
+    route: Mapping[str, Any] | None = None
+    authorized_minor: int = 0
+    captured_minor: int = 0
+    refund_reserved_minor: int = 0
+    refunded_minor: int = 0
+    rate: Mapping[str, Any] | None = None
+    commission_minor: int = 0
+    vat_minor: int = 0
+    pending_minor: int = 0
+    commission_returned_minor: int = 0
+    vat_returned_minor: int = 0
     created_by: str
     created_at: datetime
     updated_at: datetime
-    next_check_at: datetime | None
+    next_check_at: datetime | None = None
 
     @property
     def refundable_minor(self) -> int:
@@ -75,16 +75,16 @@ class Payment:
         return (self.route or {}).get("imported")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One request to one provider."""
+    """One request to one provider; the defaults are those of a new one."""
 
     id: UUID
     payment_id: UUID
     operation: Operation
     subject_id: UUID
-    refund_id: UUID | None
-    capture_id: UUID | None
+    refund_id: UUID | None = None
+    capture_id: UUID | None = None
     no: int
     gateway_account: str
     our_reference: str
@@ -93,23 +93,23 @@ class Attempt:
     amount_minor: int
     currency: str
     state: AttemptState
-    version: int
-    provider_reference: str | None
-    lease_owner: str | None
-    lease_until: datetime | None
-    next_check_at: datetime | None
-    checks: int
-    not_found: int
+    version: int = 0
+    provider_reference: str | None = None
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    next_check_at: datetime | None = None
+    checks: int = 0
+    not_found: int = 0
     quarantine_until: datetime
-    exposed_at: datetime | None
-    expires_at: datetime | None
-    code: str | None
-    provider_code: str | None
-    message: str | None
-    next_action: Mapping[str, Any] | None
-    received_minor: int | None
-    received_currency: str | None
-    receipt: str | None
+    exposed_at: datetime | None = None
+    expires_at: datetime | None = None
+    code: str | None = None
+    provider_code: str | None = None
+    message: str | None = None
+    next_action: Mapping[str, Any] | None = None
+    received_minor: int | None = None
+    received_currency: str | None = None
+    receipt: str | None = None
     created_at: datetime
     updated_at: datetime
 
