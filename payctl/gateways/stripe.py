@@ -42,6 +42,7 @@ from payctl.gateways.base import (
     RejectKind,
 )
 from payctl.gateways.checks import (
+    Refusing,
     refuse_capture,
     refuse_payment,
     refuse_query,
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 _DAY_S = 86_400
 
 
-class StripeGateway:
+class StripeGateway(Refusing):
     """See the module. Settings: ``secret_key`` (reference), ``webhook_secrets`` (references),
     ``api_base``, ``methods``, ``currencies``, ``plain_requests``."""
 
