@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"  # the provider refused the request itself; no effect
     DECLINED = "declined"  # a definite no with a reason
     REQUIRES_ACTION = "requires_action"  # the customer must act (redirect, 3-DS, USSD)
+    APPROVED = "approved"  # the customer agreed; ``complete_payment`` takes the money
     PENDING = "pending"  # accepted, the result comes later
     AUTHORIZED = "authorized"  # money is reserved, a capture must follow
     SUCCEEDED = "succeeded"  # money moved
@@ -319,6 +320,9 @@ class Gateway(Protocol):
     def create_payment(self, request: PaymentRequest) -> Answer: ...
 
     def query_payment(self, reference: Reference) -> Answer: ...
+
+    def complete_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        """Take (or reserve) the money of a payment that a query showed as ``APPROVED``."""
 
     def capture_payment(self, request: CaptureRequest) -> Answer: ...
 

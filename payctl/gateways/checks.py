@@ -106,6 +106,9 @@ class Refusing:
 
     account: str
 
+    def complete_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        return rejected("not_supported", "completing an approved payment")
+
     def capture_payment(self, request: CaptureRequest) -> Answer:
         return rejected("not_supported", "manual capture")
 

@@ -95,6 +95,15 @@ class SandboxHarness(_Probed):
         word = f"decline_{code}" if kind == "decline" else self.WORDS[kind]
         return {"payment_token": f"tok_{word}"}
 
+    def new_reference(self, number: int) -> str:
+        return f"att_contract{number}"
+
+    def customer_acts(self, request: Any, answer: Any) -> None:
+        self.provider.customer_acts(request.our_reference)
+
+    def knows(self, our_reference: str) -> bool:
+        return any(each["our_reference"] == our_reference for each in self.provider.payments())
+
     def taken(self, currency: str) -> int:
         totals = self.provider.totals()
         return totals[currency].captured_minor if currency in totals else 0
@@ -161,6 +170,18 @@ class StripeHarness(_Probed):
         if kind == "decline":
             return {"payment_token": f"pm_decline_{code}"}
         return {"payment_token": token.get(kind, "pm_card_visa")}
+
+    def new_reference(self, number: int) -> str:
+        return f"att_contract{number}"
+
+    def customer_acts(self, request: Any, answer: Any) -> None:
+        """Payments of the suite are confirmed at once."""
+
+    def knows(self, our_reference: str) -> bool:
+        return any(
+            each["metadata"].get("payctl_ref") == our_reference
+            for each in self.fake.intents.values()
+        )
 
     def taken(self, currency: str) -> int:
         return from_stripe(self.fake.taken(currency), currency)
