@@ -49,6 +49,7 @@ from payctl.gateways.checks import (
     refuse_refund,
     rejected,
 )
+from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.http import Http, Reply
 from payctl.gateways.settings import Settings
 from payctl.gateways.signature import header_of, verify
@@ -62,6 +63,7 @@ from payctl.gateways.stripe_answers import (
     unreadable,
 )
 from payctl.gateways.stripe_customers import Customers
+from payctl.gateways.stripe_disputes import StripeDisputes
 from payctl.gateways.stripe_lists import Lists
 from payctl.gateways.stripe_money import CURRENCIES, limits, to_stripe
 from payctl.gateways.stripe_sdk import Sdk
@@ -101,6 +103,7 @@ class StripeGateway(Refusing):
         self._http = Http(clock, probe=probe, secrets=lambda: (key(),))
         self._sdk = Sdk(self._http, key, api_base)
         self._lists = Lists(self._sdk, clock, plain=plain_requests)
+        self._disputes = StripeDisputes(self._sdk)
         self.customers = Customers(account, self._sdk)
 
     @classmethod
@@ -244,6 +247,17 @@ class StripeGateway(Refusing):
             )
         return self._lists.refund(reference)
 
+    # --- disputes -------------------------------------------------------------------------------
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        return self._disputes.get(reference, deadline_s)
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        return self._disputes.listed(since)
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        return self._disputes.respond(response)
+
     # --- account --------------------------------------------------------------------------------
 
     def balance(self) -> list[BalanceLine]:
@@ -338,5 +352,6 @@ def _capabilities(methods: frozenset[str], currencies: frozenset[str]) -> Capabi
         query_refunds=True,
         balance=True,
         lists_payments=True,
+        disputes=True,
         limits={code: pair for code, pair in limits().items() if code in currencies},
     )

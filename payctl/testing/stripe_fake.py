@@ -22,6 +22,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from payctl.testing.fake_http import handler_of
+from payctl.testing.stripe_disputes import FakeDisputes
 
 Params = dict[str, str]
 Result = tuple[int, dict[str, Any]]
@@ -40,7 +41,7 @@ class StripeFake:
 
     Args:
         resources: sample objects by name: ``payment_intent``, ``charge``, ``refund``,
-            ``balance_transaction``, ``customer``.
+            ``balance_transaction``, ``customer``, ``dispute``, ``file``.
         now: source of ``created`` times, in seconds.
     """
 
@@ -57,6 +58,7 @@ class StripeFake:
         self.intents: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.customers: dict[str, dict[str, Any]] = {}
+        self.disputes = FakeDisputes(self._new)
         #: every request seen: method, path, parameters, headers in lower case
         self.requests: list[tuple[str, str, Params, dict[str, str]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -144,7 +146,7 @@ class StripeFake:
 
     def _routes(self) -> tuple[tuple[str, str, Callable[..., Result]], ...]:
         intents, refunds, customers = "/v1/payment_intents", "/v1/refunds", "/v1/customers"
-        one = "/([^/]+)"
+        disputes, one = "/v1/disputes", "/([^/]+)"
         return (
             ("POST", intents, self._create),
             ("GET", intents, lambda params: _page(self.intents, params)),
@@ -159,6 +161,11 @@ class StripeFake:
             ("GET", customers, lambda params: _page(self.customers, params)),
             ("GET", customers + one, lambda params, id_: self._show(self.customers, id_, params)),
             ("GET", "/v1/balance", self._balance),
+            ("GET", disputes, lambda params: _page(self.disputes.held, params)),
+            ("GET", disputes + one, self.disputes.retrieve),
+            ("POST", disputes + one, self.disputes.update),
+            ("POST", disputes + one + "/close", self.disputes.close),
+            ("POST", "/v1/files", self.disputes.upload),
         )
 
     # --- payment intents ------------------------------------------------------------------------
