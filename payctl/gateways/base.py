@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from payctl.gateways.disputes import Dispute, DisputeResponse
 
 #: Told ``send.before`` and ``receive.after`` around each exchange; tests kill the process there.
 Probe = Callable[[str], None]
@@ -99,6 +102,7 @@ class Capabilities:
     payee_check: bool = False
     balance: bool = False
     lists_payments: bool = False
+    disputes: bool = False
     reference_format: str = "typeid"
     status_reports_amount: bool = True
     reports_payer: bool = False
@@ -250,6 +254,7 @@ class Answer:
     #: our reference as the provider returned it (for events found by provider id)
     our_reference: str | None = None
     payer: Destination | None = None
+    dispute: Dispute | None = None
     provider_data: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
     http_status: int | None = None
@@ -339,6 +344,16 @@ class Gateway(Protocol):
 
     def check_payee(self, destination: Destination, deadline_s: float) -> Answer:
         """Whether *destination* can receive money: ``SUCCEEDED``, or ``DECLINED`` with a code."""
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        """The dispute with that id: ``SUCCEEDED`` with ``dispute`` set when it was read."""
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        """Disputes opened since, as :meth:`query_dispute` answers; a list that breaks off ends with
+        an answer without ``dispute``."""
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        """Accept or contest. May be repeated with the same content and key."""
 
     def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
         """Payments created in ``[since, until)``, oldest first.

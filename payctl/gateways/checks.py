@@ -23,6 +23,7 @@ from payctl.gateways.base import (
     RefundRequest,
     RejectKind,
 )
+from payctl.gateways.disputes import DisputeResponse
 
 
 def rejected(code: str, message: str = "", kind: RejectKind = RejectKind.VALIDATION) -> Answer:
@@ -129,6 +130,15 @@ class Refusing:
 
     def check_payee(self, destination: Destination, deadline_s: float) -> Answer:
         return rejected("not_supported", "checking a payee")
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        return rejected("not_supported", "disputes")
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        yield rejected("not_supported", "disputes")
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        return rejected("not_supported", "disputes")
 
     def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
         yield rejected("not_supported", "listing payments")
