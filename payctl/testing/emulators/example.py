@@ -1,4 +1,4 @@
-"""The smallest whole provider: a token, payments, and a webhook. The pattern for any other emulator.
+"""The smallest whole provider: a token, payments, a webhook. The pattern of any other emulator.
 
 ========================  =========================================================================
 ``POST /token``           form ``grant_type=client_credentials``, Basic ``demo:demo-secret``:
