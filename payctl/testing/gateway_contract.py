@@ -198,26 +198,27 @@ class GatewayContract(Steps):
         payment = self.paid(harness)
         if can.refunds == "none":
             before = harness.exchanges()
-            assert self.refund(harness, payment, 2500, "none").code == "not_supported"
+            assert self.refund(harness, payment, 2500).code == "not_supported"
             assert harness.exchanges() == before
             return
-        assert self.refund(harness, payment, 2501, "over").outcome == "rejected"
+        refused = ("rejected", "declined")
+        assert self.refund(harness, payment, 2501).outcome in refused
         if can.refunds == "partial":
-            first = self.refund(harness, payment, 1000, "part")
+            first = self.refund(harness, payment, 1000)
             assert (first.outcome, first.amount_minor) == ("succeeded", 1000)
-            assert self.refund(harness, payment, 1501, "more").outcome == "rejected"
-            assert self.refund(harness, payment, 1500, "rest").outcome == "succeeded"
+            assert self.refund(harness, payment, 1501).outcome in refused
+            assert self.refund(harness, payment, 1500).outcome == "succeeded"
         else:
-            assert self.refund(harness, payment, 2500, "all").outcome == "succeeded"
+            assert self.refund(harness, payment, 2500).outcome == "succeeded"
         assert harness.refunded(payment.currency) == 2500
-        assert self.refund(harness, payment, 1, "late").outcome == "rejected"
+        assert self.refund(harness, payment, 1).outcome in refused
 
     def test_a_refund_can_be_asked_again(self, harness: Harness) -> None:
         can = harness.gateway.capabilities
         if can.refunds == "none":
             return
-        refund = self.refund(harness, self.paid(harness), 2500, "q")
-        reference = harness.base.Reference("rfd_q", refund.provider_reference)
+        refund = self.refund(harness, self.paid(harness), 2500)
+        reference = harness.base.Reference(refund.our_reference, refund.provider_reference)
         found = harness.gateway.query_refund(reference)
         if can.query_refunds:
             assert (found.outcome, found.amount_minor) == ("succeeded", 2500)
