@@ -27,6 +27,8 @@ class Harness(Protocol):
     payout_declines: tuple[str, ...]
     #: called with every point the gateway's probe is told
     on_probe: Callable[[str], None]
+    #: a number the gateway takes, where the suite's own would be refused before any exchange
+    # phone: str  (optional)
     #: whether webhooks carry a signed time
     signs_time: bool
 
