@@ -1,3 +1,15 @@
+DROP INDEX ix_account_closed
+-- next
+CREATE OR REPLACE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW.chain = OLD.chain AND NEW.seq > OLD.seq THEN RETURN NEW; END IF;
+  RAISE EXCEPTION 'audit_head only moves forward' USING ERRCODE = '23514';
+END $$
+-- next
+DROP TRIGGER audit_head_forward ON audit_head
+-- next
+DROP TRIGGER audit_head_no_delete ON audit_head
+-- next
 DROP FUNCTION audit_append
 -- next
 CREATE FUNCTION audit_append(p_chain bigint, p_rows jsonb) RETURNS bigint
@@ -257,6 +269,8 @@ BEGIN
   PERFORM audit_append(chain, doc->'audit');
   RETURN NEXT;
 END $$
+-- next
+CREATE TRIGGER audit_head_forward BEFORE UPDATE OR DELETE ON audit_head FOR EACH ROW EXECUTE FUNCTION audit_head_forward()
 -- next
 ALTER TABLE entry ADD CONSTRAINT fk_entry_account_id_currency_account
   FOREIGN KEY(account_id, currency) REFERENCES account (id, currency)

@@ -197,11 +197,13 @@ ddl(
     postgresql=(
         """CREATE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'UPDATE' AND NEW.chain = OLD.chain AND NEW.seq > OLD.seq THEN RETURN NEW; END IF;
   RAISE EXCEPTION 'audit_head only moves forward' USING ERRCODE = '23514';
 END $$""",
-        "CREATE TRIGGER audit_head_forward BEFORE UPDATE OR DELETE ON audit_head"
-        " FOR EACH ROW EXECUTE FUNCTION audit_head_forward()",
+        "CREATE TRIGGER audit_head_forward BEFORE UPDATE ON audit_head FOR EACH ROW"
+        " WHEN (NEW.chain <> OLD.chain OR NEW.seq <= OLD.seq) EXECUTE FUNCTION"
+        " audit_head_forward()",
+        "CREATE TRIGGER audit_head_no_delete BEFORE DELETE ON audit_head FOR EACH ROW"
+        " EXECUTE FUNCTION audit_head_forward()",
         "CREATE TRIGGER audit_head_truncate BEFORE TRUNCATE ON audit_head"
         " EXECUTE FUNCTION refuse_change()",
     ),

@@ -35,7 +35,7 @@ DECLARE
   claimed integer;
   now_minor bigint[]; now_version bigint[];
   place integer; leg integer := 0;
-  content bytea; minor_text text; version_text text; hashes bytea[];
+  minor bigint; version bigint; content bytea; hashes bytea[];
 BEGIN
   INSERT INTO idempotency (scope, key, fingerprint, outcome, subject_id, created_at)
     SELECT 'journal', j_key[j], j_print[j], 'posted', j_id[j], j_at[j]
@@ -62,10 +62,10 @@ BEGIN
       SET posted_minor = b.posted_minor + b_side[i] * b_delta[i], version = b.version + b_count[i]
       FROM generate_series(1, slots) i
       WHERE i BETWEEN 1 AND slots AND b.account_id = b_account[i] AND b.stripe = b_stripe[i]
-      RETURNING i, b_side[i] * b.posted_minor - b_delta[i] AS minor,
-        b.version - b_count[i] AS version)
-  SELECT array_agg(minor), array_agg(version) INTO now_minor, now_version
-    FROM (SELECT minor, version FROM moved ORDER BY i) ordered;
+      RETURNING i, b_side[i] * b.posted_minor - b_delta[i] AS before_minor,
+        b.version - b_count[i] AS before_version)
+  SELECT array_agg(before_minor), array_agg(before_version) INTO now_minor, now_version
+    FROM (SELECT before_minor, before_version FROM moved ORDER BY i) ordered;
   IF cardinality(now_minor) IS DISTINCT FROM slots THEN
     RAISE EXCEPTION 'ledger: a balance is missing' USING ERRCODE = '23503';
   END IF;
@@ -78,15 +78,15 @@ BEGIN
     FOR _ IN 1..j_legs[j] LOOP
       leg := leg + 1;
       place := l_balance[leg];
-      now_minor[place] := now_minor[place] + l_amount[leg];
-      now_version[place] := now_version[place] + 1;
-      balances[leg] := now_minor[place];
-      versions[leg] := now_version[place];
-      minor_text := now_minor[place]::text;
-      version_text := now_version[place]::text;
+      minor := now_minor[place] + l_amount[leg];
+      version := now_version[place] + 1;
+      now_minor[place] := minor;
+      now_version[place] := version;
+      balances[leg] := minor;
+      versions[leg] := version;
       content := content || l_head[leg]
-        || int4send(length(minor_text)) || minor_text::bytea
-        || int4send(length(version_text)) || version_text::bytea;
+        || int4send(length(minor::text)) || minor::text::bytea
+        || int4send(length(version::text)) || version::text::bytea;
     END LOOP;
     hashes[j] := sha256(content);
   END LOOP;
