@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
+    from payctl.payments.disputes import Disputes
     from payctl.payments.first_answer import FirstAnswers
     from payctl.payments.gateway_settings import GatewaySettings
     from payctl.payments.imports import Imports
@@ -296,8 +297,17 @@ class App(BookServices):
 
         return Sync(
             self.db, self.book, self.dispatch, self.outcomes, self.refunds, self.approvals,
-            self.breakers, self.cases, self.outbox,
+            self.breakers, self.cases, self.outbox, self.disputes,
         )  # fmt: skip
+
+    @cached_property
+    def disputes(self) -> Disputes:
+        from payctl.payments.disputes import Disputes
+
+        keep = bool(self.config.get("disputes.keep_commission"))
+        return Disputes(
+            self.db, self.book, self.gateways, self.cases, self.outbox, keep_commission=keep
+        )
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -30,6 +30,7 @@ PREFIXES: dict[str, str] = {
     "attempt": "att",
     "capture": "cap",
     "refund": "rfd",
+    "dispute": "dsp",
     "journal": "jrn",
     "hold": "hld",
     "case": "case",

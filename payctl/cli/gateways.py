@@ -120,7 +120,7 @@ def show(gateway: Account) -> None:
         "revocable": can.revocable,
         "manual_capture": can.manual_capture,
         "refunds": can.refunds,
-        "payouts": can.payouts,
+        "payouts": sorted(can.payouts),
         "reference_format": can.reference_format,
         "status_reports_amount": can.status_reports_amount,
         "limits": [*_declared(found), *map(gateway_terms.limit_row, settings.limits(gateway))],

@@ -24,6 +24,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("payments", "take, follow, capture and cancel payments"),
             ("refunds", "give captured money back"),
+            ("disputes", "payments their customers contest"),
         ),
     ),
     (

@@ -31,7 +31,8 @@ def dialects() -> list[sa.Dialect]:
 def up(dialect: sa.Dialect, revision: str) -> list[str]:
     """What a revision adds to the book."""
     before = {
-        statement
+        # A function that an earlier revision replaced is declared as if it were new.
+        statement.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1)
         for earlier in revisions()
         if earlier < revision
         for statement in frozen(dialect, earlier, "up")

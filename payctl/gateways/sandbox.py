@@ -65,6 +65,7 @@ from payctl.gateways.base import (
     no_probe,
 )
 from payctl.gateways.checks import (
+    Refusing,
     refuse_capture,
     refuse_payment,
     refuse_query,
@@ -80,7 +81,7 @@ from payctl.gateways.settings import Settings
 from payctl.pan import mask_phone
 
 
-class SandboxGateway:
+class SandboxGateway(Refusing):
     """See the module. Build it with :meth:`from_settings`.
 
     Args:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from payctl.errors import NotConfigured
+from payctl.gateways.tokens import MemoryTokens, TokenStore
 
 #: Keys of every section, read by payctl itself and never by an adapter.
 COMMON_KEYS = frozenset({"type", "enabled", "priority"})
@@ -24,12 +25,18 @@ class Settings:
         account: our name of the account.
         values: the section as the configuration file has it.
         secrets: turns a reference (``env:…``, ``file:…``, ``cmd:…``) into its value.
+        tokens: where the adapter keeps access tokens.
     """
 
     def __init__(
-        self, account: str, values: Mapping[str, Any], secrets: Callable[[str], str]
+        self,
+        account: str,
+        values: Mapping[str, Any],
+        secrets: Callable[[str], str],
+        tokens: TokenStore | None = None,
     ) -> None:
         self.account = account
+        self.tokens: TokenStore = tokens or MemoryTokens()
         self._values = dict(values)
         self._secrets = secrets
         self._taken = set(COMMON_KEYS)

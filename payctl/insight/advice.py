@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from payctl.gateways.disputes import DisputeStatus
 from payctl.ids import encode
 from payctl.payments.details import PaymentDetail
 from payctl.payments.model import Operation, PaymentStatus, RefundState
@@ -28,6 +29,9 @@ def advice(dossier: Dossier) -> list[str]:
         return lines
     for refund in dossier.found.refunds:
         lines += _about_refund(refund)
+    for dispute in dossier.found.disputes:
+        if dispute.status in (DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE):
+            lines.append(f"payctl disputes show {encode('dispute', dispute.id)}")
     return lines + _about_payment(dossier.found)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: Things of one instant are told in this order: a cause before its effect.
 _ORDER = (
-    "payment", "route", "refund", "capture", "approval", "attempt", "call", "webhook", "journal",
-    "case", "notification",
+    "payment", "route", "refund", "dispute", "capture", "approval", "attempt", "call", "webhook",
+    "journal", "case", "notification",
 )  # fmt: skip
 
 
@@ -90,6 +90,11 @@ def _payment(found: PaymentDetail) -> Iterator[Item]:
                    refund.gateway_account, refund.amount_minor, refund.currency,
                    note=_joined(refund.reason, refund.failure_code,
                                 f"by {refund.requested_by}"))  # fmt: skip
+    for dispute in found.disputes:
+        yield Item(dispute.created_at, "dispute", str(dispute.status),
+                   encode("dispute", dispute.id), dispute.gateway_account, dispute.amount_minor,
+                   dispute.currency, note=_joined(dispute.reason, dispute.provider_reference,
+                                                  dispute.response))  # fmt: skip
     for attempt in found.attempts:
         yield _attempt(attempt)
 

@@ -148,7 +148,8 @@ def _posted(booked: list[Booked]) -> Iterable[Place]:
     back: dict[tuple[str, str], int] = defaultdict(int)
     for entry in booked:
         sums[entry.account, entry.currency] += entry.amount_minor
-        if entry.kind in _PAID_BACK and entry.account.endswith(":collect"):
+        paid_back = entry.kind in _PAID_BACK and entry.account.endswith(":collect")
+        if paid_back or (entry.kind == "dispute_lost" and entry.account.startswith("dispute:")):
             back[entry.account, entry.currency] -= entry.amount_minor
     for (account, currency), amount in sums.items():
         part = _part_of(account, amount)

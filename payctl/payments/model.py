@@ -222,6 +222,7 @@ _CALL_STATES = {
     Outcome.REJECTED: AttemptState.REJECTED,
     Outcome.DECLINED: AttemptState.DECLINED,
     Outcome.REQUIRES_ACTION: AttemptState.REQUIRES_ACTION,
+    Outcome.APPROVED: AttemptState.PENDING,
     Outcome.PENDING: AttemptState.PENDING,
     Outcome.AUTHORIZED: AttemptState.AUTHORIZED,
     Outcome.SUCCEEDED: AttemptState.SUCCEEDED,

@@ -29,6 +29,7 @@ from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, once_sent
+from payctl.payments.dispute_records import refuse_contested
 from payctl.payments.gateway_settings import GatewaySettings
 from payctl.payments.model import Operation, RefundState
 from payctl.payments.outcomes import Outcomes
@@ -227,6 +228,7 @@ class Refunds:
             return self._view(tx, claim.subject_id, replayed=True)
         payment = store.payment(tx, payment_id, lock=True)
         amount = self._amount(payment, amount_minor)
+        refuse_contested(tx, payment, amount)
         if keep_commission and payment.rate is not None and Sale.from_json(payment.rate).principal:
             raise InvalidInput("refund.no_commission", field="keep_commission")
         now, refund_id = self._db.clock.now(), self._db.ids.new()

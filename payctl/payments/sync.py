@@ -28,6 +28,7 @@ from payctl.payments import tables as t
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch
+from payctl.payments.disputes import Disputes
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     CANNOT_BE_ASKED,
@@ -78,6 +79,7 @@ class Sync:
         breakers: Breakers,
         cases: Cases,
         outbox: Outbox,
+        disputes: Disputes,
     ) -> None:
         self._db = db
         self._dispatch = dispatch
@@ -86,6 +88,7 @@ class Sync:
         self._approvals = approvals
         self._breakers = breakers
         self._outbox = outbox
+        self._disputes = disputes
         self._strangers = Strangers(db, book, cases)
         self._removed = RemovedAccounts(db, dispatch, cases)
 
@@ -174,6 +177,8 @@ class Sync:
         Returns:
             ``applied``, ``nothing_new``, ``orphan`` (no attempt of ours) or ``unreachable``.
         """
+        if event.object_kind == "dispute" and event.reference.provider_reference:
+            return self._disputes.ask(actor, account, event.reference.provider_reference)
         operations = {"payment": (Operation.COLLECT,), "refund": (Operation.REFUND,)}.get(
             event.object_kind
         )

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from payctl.db.metadata import append_only, table
 from payctl.db.types import Bytes, Flag, Id, Int, Json, Moment, Text
+from payctl.gateways.disputes import DisputeStatus
 from payctl.payments.model import (
     LIVE_ATTEMPT_STATES,
     Operation,
@@ -261,3 +262,51 @@ provider_call = table(
     sa.Index("ix_provider_call_attempt", "attempt_id"),
 )
 append_only("provider_call")
+
+dispute = table(
+    "dispute",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("payment_id", Id, sa.ForeignKey("payment.id"), nullable=False),
+    #: the attempt whose receipt is contested
+    sa.Column("attempt_id", Id, nullable=False),
+    sa.Column("gateway_account", Text, nullable=False),
+    sa.Column("provider_reference", Text, nullable=False),
+    sa.Column("amount_minor", Int, nullable=False),
+    sa.Column("currency", Text, nullable=False),
+    sa.Column("status", Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
+    sa.Column("respond_by", Moment),
+    sa.Column("version", Int, nullable=False, server_default="0"),
+    #: what the provider has taken back, and what of the owner's money is frozen for it
+    sa.Column("withdrawn_minor", Int, nullable=False, server_default="0"),
+    sa.Column("frozen_minor", Int, nullable=False, server_default="0"),
+    #: what a loss gives back of our commission and its VAT
+    sa.Column("commission_minor", Int, nullable=False, server_default="0"),
+    sa.Column("vat_minor", Int, nullable=False, server_default="0"),
+    #: what the loss cost whoever bears it
+    sa.Column("lost_minor", Int, nullable=False, server_default="0"),
+    sa.Column("settled", Flag, nullable=False),
+    #: what we said: accept | contest, stored with its key before it is sent
+    sa.Column("response", Text),
+    sa.Column("response_key", Text),
+    sa.Column("responded_by", Text),
+    sa.Column("responded_at", Moment),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("next_check_at", Moment),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint(_in("status", DisputeStatus), name="status"),
+    sa.CheckConstraint("response IS NULL OR response IN ('accept', 'contest')", name="response"),
+    sa.CheckConstraint(
+        "withdrawn_minor >= 0 AND frozen_minor >= 0 AND lost_minor >= 0", name="money"
+    ),
+    sa.CheckConstraint("settled OR next_check_at IS NOT NULL", name="due"),
+    sa.UniqueConstraint("gateway_account", "provider_reference"),
+    sa.Index("ix_dispute_payment", "payment_id"),
+    sa.Index(
+        "dispute_due",
+        "next_check_at",
+        postgresql_where=sa.text("next_check_at IS NOT NULL"),
+        sqlite_where=sa.text("next_check_at IS NOT NULL"),
+    ),
+)

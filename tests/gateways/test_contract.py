@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from payctl.testing.gateway_contract import GatewayContract
+from payctl.testing.payout_contract import PayoutContract
 from payctl.testing.stripe_fake import StripeFake
-from tests.gateways.harnesses import SandboxHarness, StripeHarness, resources
+from tests.gateways.harnesses import (
+    CheckoutHarness,
+    ConnectHarness,
+    SandboxHarness,
+    StripeHarness,
+    resources,
+)
 
 pytestmark = pytest.mark.gateways
 
@@ -49,5 +56,23 @@ class TestStripe(GatewayContract):
     def harness(self) -> Iterator[StripeHarness]:
         with StripeFake(resources()) as fake:
             harness = StripeHarness(fake)
+            yield harness
+            harness.close()
+
+
+class TestStripeCheckout(GatewayContract):
+    @pytest.fixture
+    def harness(self) -> Iterator[CheckoutHarness]:
+        with StripeFake(resources()) as fake:
+            harness = CheckoutHarness(fake)
+            yield harness
+            harness.close()
+
+
+class TestStripeConnect(PayoutContract):
+    @pytest.fixture
+    def harness(self) -> Iterator[ConnectHarness]:
+        with StripeFake(resources()) as fake:
+            harness = ConnectHarness(fake)
             yield harness
             harness.close()
