@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from payctl.clock import SystemClock
+from payctl.clock import Clock, SystemClock
 from payctl.gateways import base
 from payctl.gateways.orange import OrangeGateway
 from payctl.gateways.registry import build
@@ -52,8 +52,9 @@ class OrangeHarness:
     }  # fmt: skip
     PHONES: Mapping[str, str] = {"cameroon": "+23769100", "sonatel": "+22177100", "webpay": ""}
 
-    def __init__(self, api: str) -> None:
+    def __init__(self, api: str, clock: Clock | None = None) -> None:
         self.api = api
+        self.clock = clock or SystemClock()
         self.declines = self.DECLINES[api]
         self.payout_declines = {"cameroon": ("00", "01"), "sonatel": ("00", "01", "02")}.get(
             api, ()
@@ -73,7 +74,7 @@ class OrangeHarness:
     def _build(self, url: str) -> OrangeGateway:
         gateway = build(
             "orange", "om", {"api": self.api, "api_base": url, **SETTINGS[self.api]},
-            SECRETS.__getitem__, clock=SystemClock(), probe=self._probe,
+            SECRETS.__getitem__, clock=self.clock, probe=self._probe,
         )  # fmt: skip
         assert isinstance(gateway, OrangeGateway)
         return gateway
