@@ -1,4 +1,4 @@
-"""``status`` and ``balance`` as they are the same for each provider: what it says, changing nothing."""
+"""``status`` and ``balance``, the same for each provider: what it says, changing nothing."""
 
 from __future__ import annotations
 
