@@ -98,10 +98,13 @@ class App(BookServices):
         Raises:
             NotConfigured: an account whose type is not installed or whose settings are wrong.
         """
+        from payctl.config_layers import state_dir
         from payctl.gateways.base import no_probe
         from payctl.gateways.registry import build, names
+        from payctl.gateways.token_files import FileTokens
 
         installed = names()
+        tokens = FileTokens(state_dir(self.config.environ) / "tokens")
         return {
             account: build(
                 section.type,
@@ -110,6 +113,7 @@ class App(BookServices):
                 self.config.resolve,
                 clock=self.db.clock,
                 probe=self._probe or no_probe,
+                tokens=tokens,
             )
             for account, section in self.config.gateways.items()
             # The former service's variables may name a provider that has no adapter yet.
