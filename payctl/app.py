@@ -205,7 +205,7 @@ class App(GatewayServices):
     def captures(self) -> Captures:
         from payctl.payments.captures import Captures
 
-        return Captures(self.db, self.dispatch)
+        return Captures(self.db, self.dispatch, self.gateway_settings)
 
     @cached_property
     def refunds(self) -> Refunds:

@@ -31,10 +31,11 @@ from payctl.payments.requests import METHODS, check_reason
 
 T = TypeVar("T")
 
-#: Calls an account in this state still makes. Questions about open money are always asked.
+#: Calls an account in this state still makes: ``follow`` is what goes on with a payment it has
+#: (capture, confirmation, cancellation). Questions about open money are always asked.
 _WORK = {
-    "enabled": frozenset({"collect", "refund", "payout", "read"}),
-    "draining": frozenset({"refund", "payout", "read"}),
+    "enabled": frozenset({"collect", "follow", "refund", "payout", "read"}),
+    "draining": frozenset({"follow", "refund", "payout", "read"}),
     "disabled": frozenset({"read"}),
 }
 

@@ -49,7 +49,7 @@ class Reading:
 def ask_all(
     gateways: Mapping[str, Gateway], question: Callable[[Gateway], T]
 ) -> list[tuple[str, T]]:
-    """The answers of all gateways, in their order; no more than :data:`WORKERS` are asked at once."""
+    """The answers of all gateways, in their order; at most :data:`WORKERS` are asked at once."""
     names = list(gateways)
     if not names:
         return []
