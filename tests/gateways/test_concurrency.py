@@ -22,6 +22,8 @@ pytestmark = pytest.mark.gateways
 PAYMENTS, CONNECTIONS, ANSWER_S = 40, 10, 0.2
 #: So many waves of answers, if every connection is always in use.
 WAVES_S = PAYMENTS / CONNECTIONS * ANSWER_S
+#: What a busy machine may add to that; one after the other would take ten times the waves.
+LONGEST_S = 5 * WAVES_S
 
 
 def test_more_callers_than_connections_wait_their_turn() -> None:
@@ -38,7 +40,7 @@ def test_more_callers_than_connections_wait_their_turn() -> None:
         gateway.close()
     assert done.results == [Outcome.SUCCEEDED] * PAYMENTS
     assert done.connections == CONNECTIONS
-    assert WAVES_S <= done.seconds < WAVES_S * 3
+    assert WAVES_S <= done.seconds < LONGEST_S
 
 
 @pytest.fixture
@@ -70,8 +72,8 @@ def test_the_whole_way_of_many_payments_is_as_quick_as_the_provider(
         done = rush(provider, PAYMENTS, 1, submit)
         gateway.close()
     assert ends == ["succeeded"] * PAYMENTS and done.taken == PAYMENTS
-    assert done.connections <= CONNECTIONS
-    assert WAVES_S <= done.seconds < WAVES_S * 3
+    assert done.connections == CONNECTIONS
+    assert WAVES_S <= done.seconds < LONGEST_S
     kit.gateways["cards"].close()
 
 
