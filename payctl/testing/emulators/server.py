@@ -92,6 +92,11 @@ class _Server(ThreadingHTTPServer):
         self.by_name = {emulator.name: emulator for emulator in emulators}
         super().__init__(address, _Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up before its answer is what some faults are for."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
     def find(self, path: str) -> tuple[Emulator | None, str]:
         """The emulator that *path* is for, and the path below its root."""
         if len(self.by_name) == 1:
