@@ -23,8 +23,9 @@ import sqlalchemy as sa
 
 from payctl import pan
 from payctl.db.actor import Actor
-from payctl.db.engine import Database
-from payctl.db.tables import audit, audit_head
+from payctl.db.engine import Database, driver_execute
+from payctl.db.rows import insert_sqlite
+from payctl.db.tables import audit
 from payctl.db.types import canonical
 from payctl.errors import PayctlError
 
@@ -150,23 +151,21 @@ def chainable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 _APPEND = sa.text("SELECT audit_append(:chain, CAST(:rows AS jsonb))")
 
 
-def _append_here(tx: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    head = tx.execute(
-        sa.select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.chain == 0)
-    ).one_or_none()
-    seq, previous = (0, ZERO) if head is None else (head.seq, head.hash)
+def _append_here(tx: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    head = driver_execute(tx, "SELECT seq, hash FROM audit_head WHERE chain = 0").fetchone()
+    seq, last = head or (0, ZERO)
+    placed = []
     for each in rows:
-        seq += 1
-        this = chained(previous, 0, seq, content_hash(each))
-        each.update(chain=0, seq=seq, prev_hash=previous, hash=this)
-        previous = this
-    tx.execute(sa.insert(audit), list(rows))
-    if head is None:
-        tx.execute(sa.insert(audit_head).values(chain=0, seq=seq, hash=previous))
-    else:
-        tx.execute(
-            sa.update(audit_head).where(audit_head.c.chain == 0).values(seq=seq, hash=previous)
-        )
+        previous, seq = last, seq + 1
+        last = chained(previous, 0, seq, content_hash(each))
+        placed.append({**each, "chain": 0, "seq": seq, "prev_hash": previous, "hash": last})
+    insert_sqlite(tx, audit, placed)
+    move = (
+        "UPDATE audit_head SET seq = ?, hash = ? WHERE chain = 0"
+        if head is not None
+        else "INSERT INTO audit_head (seq, hash, chain) VALUES (?, ?, 0)"
+    )
+    driver_execute(tx, move, (seq, last))
 
 
 _CONTENT = ("id", "at", "actor", "actor_kind", "host", "session", "command", "action",

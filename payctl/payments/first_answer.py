@@ -27,7 +27,7 @@ from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
 from payctl.notifications.outbox import Outbox
 from payctl.notifications.tables import notification
-from payctl.payments import model, postings
+from payctl.payments import breaker_store, model, postings
 from payctl.payments import tables as t
 from payctl.payments.announcements import announcement
 from payctl.payments.breaker import Breakers
@@ -260,7 +260,7 @@ class FirstAnswers:
             raise _NotPlain
         rows.insert_sqlite(tx, t.provider_call, document["provider_call"])
         rows.insert_sqlite(tx, notification, document["notification"])
-        self._breakers.write_samples(tx, document["breaker_sample"])
+        breaker_store.write_samples(tx, document["breaker_sample"])
         return posted
 
     def _told(
