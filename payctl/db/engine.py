@@ -36,6 +36,7 @@ PREPARE_FROM = 3
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
 _AT_COMMIT = "payctl_at_commit"
+_RAW_CURSOR = "payctl_raw_cursor"
 
 
 class Database:
@@ -294,7 +295,10 @@ class Database:
         )
 
         @event.listens_for(engine, "connect")
-        def connect(connection: Any, _record: object) -> None:
+        def connect(connection: Any, record: Any) -> None:
+            from psycopg import RawCursor
+
+            record.info[_RAW_CURSOR] = RawCursor(connection)
             if isinstance(self.clock, AnchoredClock):
                 self.clock.anchor(connection.execute("SELECT clock_timestamp()").fetchone()[0])
                 connection.rollback()
@@ -310,10 +314,15 @@ def driver_execute(tx: sa.Connection, sql: str, values: Sequence[Any] = ()) -> A
     """Run one statement on the driver's own connection, inside *tx*; returns the driver's cursor.
 
     For the hottest statements only: SQLAlchemy's statement objects cost more there than the
-    database's work. Errors are SQLAlchemy's, as everywhere.
+    database's work. Errors are SQLAlchemy's, as everywhere. The cursor is the connection's only
+    one: take its rows before the next statement.
+
+    Args:
+        sql: with parameters as the server has them: ``$1`` on PostgreSQL, ``?`` on SQLite.
     """
     try:
-        return tx.connection.driver_connection.execute(sql, values)  # type: ignore[union-attr]
+        driver: Any = tx.info.get(_RAW_CURSOR) or tx.connection.driver_connection
+        return driver.execute(sql, values)
     except tx.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemy(tx, sql, error) from error
 

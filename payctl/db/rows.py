@@ -25,13 +25,15 @@ def document(rows: Rows) -> str:
     """*rows*, by table, as the JSON that ``jsonb_populate_recordset`` reads: what is missing there
     is NULL, so that is left out.
     """
-    present = {
-        name: [
-            {key: value for key, value in each.items() if value is not None} for each in of_table
-        ]
-        for name, of_table in rows.items()
-    }
-    return json.dumps(present, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    return _encode(
+        {
+            name: [
+                {key: value for key, value in each.items() if value is not None}
+                for each in of_table
+            ]
+            for name, of_table in rows.items()
+        }
+    )
 
 
 def insert_sqlite(
@@ -127,3 +129,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a row holds a {type(value).__name__}")
+
+
+_encode = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode

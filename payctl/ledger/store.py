@@ -94,7 +94,7 @@ def find(tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Acco
         places = ", ".join("?" * len(codes))
         rows = driver_execute(tx, f"{_FIND} IN ({places})", codes)
     else:
-        rows = driver_execute(tx, f"{_FIND} = ANY (%s)", (codes,))
+        rows = driver_execute(tx, f"{_FIND} = ANY ($1)", (codes,))
     found = {}
     for id_, code, currency, kind, side, mode, stripes, status in rows.fetchall():
         if (code, currency) in wanted:

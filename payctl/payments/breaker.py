@@ -8,7 +8,7 @@ short-lived processes; without the database no attempt can be written and so no 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -118,6 +118,10 @@ class Breakers:
         self._cache: tuple[dict[Key, Breaker], timedelta, float] | None = None
 
     # -- before a call ----------------------------------------------------------------------------
+
+    def states(self, tx: sa.Connection | None) -> Mapping[Key, Breaker]:
+        """What :meth:`peek` judges by; another object whenever it was read anew."""
+        return self._states(tx)[0]
 
     def peek(self, tx: sa.Connection | None, account: str, op_class: str) -> Verdict:
         """What :meth:`decide` would say, without taking a probe."""
