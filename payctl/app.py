@@ -185,13 +185,13 @@ class App(GatewayServices):
     def intake(self) -> Intake:
         from payctl.payments.intake import Intake
 
-        return Intake(self.db, self.router, self.breakers, self.dispatch, self.parties, self.outbox)
+        return Intake(self.db, self.router, self.breakers, self.dispatch, self.parties)
 
     @cached_property
     def first_answers(self) -> FirstAnswers:
         from payctl.payments.first_answer import FirstAnswers
 
-        return FirstAnswers(self.db, self.book, self.commissions.known, self.breakers, self.outbox)
+        return FirstAnswers(self.db, self.book, self.commissions.known, self.breakers)
 
     @cached_property
     def imports(self) -> Imports:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -116,8 +115,9 @@ class Dispatch:
         """
         refund, part = target.refund, target.capture
         subject = refund.id if refund is not None else target.payment.id
+        now = self._db.clock.now()
         drafted = self.draft(
-            self._db.ids.new(), target.payment.id, operation, account, amount_minor,
+            self._db.ids.new(now), now, target.payment.id, operation, account, amount_minor,
             refund.currency if refund is not None else target.payment.currency,
             refund_id=refund.id if refund is not None else None,
             capture_id=part.id if part is not None else None,
@@ -137,6 +137,7 @@ class Dispatch:
     def draft(
         self,
         attempt_id: UUID,
+        now: datetime,
         payment_id: UUID,
         operation: Operation,
         account: str,
@@ -150,19 +151,24 @@ class Dispatch:
         """An attempt in state ``sending`` as it will be written: key and reference in the adapter's
         format, random and stored, never derived; lease and due time set.
         """
-        capabilities, now = self.gateway(account).capabilities, self._db.clock.now()
-        drafted = Attempt(
+        form = self.gateway(account).capabilities.reference_format
+        subject_id = refund_id or payment_id
+        reference = self._new_reference(form, attempt_id)
+        key = self._new_reference(form, self._db.ids.new(now))
+        return Attempt(
             id=attempt_id,
             payment_id=payment_id,
             operation=operation,
-            subject_id=refund_id or payment_id,
+            subject_id=subject_id,
             refund_id=refund_id,
             capture_id=capture_id,
             no=no,
             gateway_account=account,
-            our_reference=self._new_reference(capabilities.reference_format, attempt_id),
-            idempotency_key=self._new_reference(capabilities.reference_format, self._db.ids.new()),
-            request_hash=b"",
+            our_reference=reference,
+            idempotency_key=key,
+            request_hash=request_hash(
+                operation, subject_id, account, reference, key, amount_minor, currency
+            ),
             amount_minor=amount_minor,
             currency=currency,
             state=AttemptState.SENDING,
@@ -173,7 +179,6 @@ class Dispatch:
             created_at=now,
             updated_at=now,
         )
-        return replace(drafted, request_hash=request_hash(drafted))
 
     def send(
         self,

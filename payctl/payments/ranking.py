@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from payctl.gateways.base import Capabilities
 from payctl.gateways.numbering import OTHER, Number, read
@@ -82,8 +82,7 @@ class Dropped:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A candidate's place. ``rank`` is 0 for a dropped one; ``fee_minor`` is an estimate;
     ``network_fit`` is ``own`` when it serves the customer's network itself, ``other`` when it
     serves only other networks, and empty when nothing is known.
@@ -105,15 +104,14 @@ class Ranked:
     rule_place: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"account": self.account, "gateway": self.gateway, "rank": self.rank}
-        if self.dropped:
-            reasons = [{"code": each.code, "params": dict(each.params)} for each in self.dropped]
-            return out | {"dropped": reasons}
-        out |= {"fee_minor": self.fee_minor, "success_ppm": self.success_ppm}
-        out |= {"samples": self.samples, "preferred": self.preferred, "rule": self.rule}
-        out |= {"priority": self.priority, "lagging": self.lagging}
-        out |= {"network_fit": self.network_fit}
-        return out | {"probe": self.probe}
+        out: dict[str, Any] = self._asdict()
+        dropped, _place = out.pop("dropped"), out.pop("rule_place")
+        if not dropped:
+            return out
+        reasons = [{"code": each.code, "params": dict(each.params)} for each in dropped]
+        return {
+            "account": self.account, "gateway": self.gateway, "rank": self.rank, "dropped": reasons
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,31 +164,65 @@ def rank(
     *live* drops gateways of the other mode; ``None`` does not look.
     """
     matching = [rule for rule in rules if rule.matches(request)]
-    kept: list[Candidate] = []
-    lost: list[Ranked] = []
-    for candidate in candidates:
-        against = _against(request, candidate, matching, live)
-        if against:
-            lost.append(Ranked(candidate.account, candidate.name, 0, tuple(against)))
-        else:
-            kept.append(candidate)
-    network = network_of(request)
-    rates = [each.success.ppm for each in kept if each.success is not None and _counts(each)]
-    best_ppm = max(rates, default=0)
-    ordered = sorted(kept, key=lambda each: _order(request, each, matching, best_ppm, network))
-    placed = [
-        _placed(request, each, matching, best_ppm, network, place)
-        for place, each in enumerate(ordered, 1)
-    ]
-    names = {each.account for each in candidates} | {each.name for each in candidates}
-    return Decision(
-        chosen=placed[0].account if placed else None,
-        candidates=(*placed, *sorted(lost, key=lambda each: each.account)),
-        rules_version=rules_version,
-        rules=tuple(rule.name for rule in matching),
-        unknown=tuple(name for name in request.preferred if name not in names),
-        network=network,
-    )
+    whole = Field(request, candidates, matching, live=live, rules_version=rules_version)
+    return whole.rank(request)
+
+
+class Field:
+    """Candidates for payments that differ in amount, number and id alone: what does not depend on
+    these is decided once for all of them.
+
+    Args:
+        request: one of the payments.
+        matching: the rules that match them.
+    """
+
+    def __init__(
+        self,
+        request: RouteRequest,
+        candidates: Sequence[Candidate],
+        matching: Sequence[Rule],
+        *,
+        live: bool | None = None,
+        rules_version: int = 0,
+    ) -> None:
+        self._currency = request.currency
+        self._rules_version = rules_version
+        self._rules = tuple(rule.name for rule in matching)
+        names = {each.account for each in candidates} | {each.name for each in candidates}
+        self._unknown = tuple(name for name in request.preferred if name not in names)
+        self._standings = [_standing(request, each, matching, live) for each in candidates]
+
+    def rank(self, request: RouteRequest) -> Decision:
+        """The decision for one payment; see :func:`rank`."""
+        kept: list[_Standing] = []
+        lost: list[Ranked] = []
+        for each in self._standings:
+            against = each.against(request.amount_minor, self._currency)
+            if against:
+                lost.append(Ranked(each.account, each.name, 0, against))
+            else:
+                kept.append(each)
+        lost.sort(key=lambda each: each.account)
+        network = network_of(request)
+        best_ppm = max([each.success_ppm or 0 for each in kept], default=0)
+        ordered = sorted([_order(each, best_ppm, request, network) for each in kept])
+        placed = [
+            Ranked(
+                each.account, each.name, place, (), fee, each.success_ppm, each.samples,
+                each.preferred, each.rule, each.priority, lagging, each.probe, _FITS[fit],
+                None if each.rule is None else each.by_rule,
+            )
+            for place, (_, _, _, lagging, fit, _, _, _, _, fee, each) in enumerate(ordered, 1)
+        ]  # fmt: skip
+        return Decision(
+            chosen=placed[0].account if placed else None,
+            candidates=(*placed, *lost),
+            rules_version=self._rules_version,
+            rules=self._rules,
+            unknown=self._unknown,
+            network=network,
+        )
 
 
 def network_of(request: RouteRequest) -> str | None:
@@ -214,10 +246,80 @@ def estimate_fee(rate: FeeRate | None, amount_minor: int) -> int | None:
 # -- against a candidate --------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A candidate as it stands before the amount is known.
+
+    Attributes:
+        before, after: reasons against it, those that come before and after its limits.
+        smallest, largest, step: its limits, in minor units.
+        wish, by_rule: its place in the caller's and in the rules' order.
+        success_ppm: ``None`` where too few payments have ended.
+    """
+
+    account: str
+    name: str
+    before: tuple[Dropped, ...]
+    after: tuple[Dropped, ...]
+    smallest: int | None
+    largest: int | None
+    step: int
+    networks: frozenset[str]
+    wish: int
+    by_rule: int
+    preferred: int | None
+    rule: str | None
+    priority: int
+    fee: FeeRate | None
+    success_ppm: int | None
+    samples: int
+    probe: bool
+
+    def against(self, amount_minor: int, currency: str) -> tuple[Dropped, ...]:
+        """Every reason, not only the first: whoever removes one wants to know the next."""
+        if self.smallest is not None and amount_minor < self.smallest:
+            code, bound = "below_limit", {"limit_minor": self.smallest}
+        elif self.largest is not None and amount_minor > self.largest:
+            code, bound = "above_limit", {"limit_minor": self.largest}
+        elif amount_minor % self.step:
+            code, bound = "off_step", {"step_minor": self.step}
+        else:
+            return self.before + self.after
+        money = {"amount_minor": amount_minor, "currency": currency, **bound}
+        return (*self.before, Dropped(code, money), *self.after)
+
+
+def _standing(
+    request: RouteRequest, candidate: Candidate, rules: Sequence[Rule], live: bool | None
+) -> _Standing:
+    lowest, highest = candidate.capabilities.limits.get(request.currency, (None, None))
+    preferred = _named(candidate, request.preferred)
+    by_rule = _preference(candidate, rules)
+    success, verdict = candidate.success, candidate.verdict
+    return _Standing(
+        account=candidate.account,
+        name=candidate.name,
+        before=tuple(_against(request, candidate, rules, live)),
+        after=() if verdict.allow else (held_back(verdict),),
+        smallest=max((each for each in (lowest, candidate.limit.min_minor) if each), default=None),
+        largest=min((each for each in (highest, candidate.limit.max_minor) if each), default=None),
+        step=candidate.capabilities.steps.get(request.currency, 1),
+        networks=candidate.capabilities.networks,
+        wish=len(request.preferred) if preferred is None else preferred,
+        by_rule=PPM if by_rule is None else by_rule[0],
+        preferred=preferred,
+        rule=None if by_rule is None else by_rule[1],
+        priority=candidate.priority,
+        fee=candidate.fee,
+        success_ppm=success.ppm if success and success.samples >= MIN_SAMPLES else None,
+        samples=0 if success is None else success.samples,
+        probe=verdict.unclaimed,
+    )
+
+
 def _against(
     request: RouteRequest, candidate: Candidate, rules: Sequence[Rule], live: bool | None
 ) -> list[Dropped]:
-    """Every reason, not only the first: whoever removes one wants to know the next."""
     out: list[Dropped] = []
     if candidate.account in request.exclude:
         out.append(Dropped("already_tried"))
@@ -228,11 +330,7 @@ def _against(
         out.append(Dropped(candidate.setting.state, candidate.setting.as_params()))
     if live is not None and candidate.live is not live:
         out.append(Dropped("wrong_mode", {"mode": "live" if candidate.live else "test"}))
-    out += _by_capabilities(request, candidate.capabilities)
-    out += _by_limits(request, candidate)
-    if not candidate.verdict.allow:
-        out.append(held_back(candidate.verdict))
-    return out
+    return out + _by_capabilities(request, candidate.capabilities)
 
 
 def _by_rules(candidate: Candidate, rules: Sequence[Rule]) -> list[Dropped]:
@@ -265,21 +363,6 @@ def _by_capabilities(request: RouteRequest, can: Capabilities) -> list[Dropped]:
     return out
 
 
-def _by_limits(request: RouteRequest, candidate: Candidate) -> list[Dropped]:
-    lowest, highest = candidate.capabilities.limits.get(request.currency, (None, None))
-    smallest = max((each for each in (lowest, candidate.limit.min_minor) if each), default=None)
-    largest = min((each for each in (highest, candidate.limit.max_minor) if each), default=None)
-    step = candidate.capabilities.steps.get(request.currency, 1)
-    money = {"amount_minor": request.amount_minor, "currency": request.currency}
-    if smallest is not None and request.amount_minor < smallest:
-        return [Dropped("below_limit", {**money, "limit_minor": smallest})]
-    if largest is not None and request.amount_minor > largest:
-        return [Dropped("above_limit", {**money, "limit_minor": largest})]
-    if request.amount_minor % step:
-        return [Dropped("off_step", {**money, "step_minor": step})]
-    return []
-
-
 def _can(can: Capabilities, need: str) -> bool:
     return {
         "manual_capture": can.manual_capture,
@@ -307,59 +390,26 @@ def held_back(verdict: Verdict) -> Dropped:
 
 
 def _order(
-    request: RouteRequest,
-    candidate: Candidate,
-    rules: Sequence[Rule],
-    best_ppm: int,
-    network: str | None,
-) -> tuple[int, int, int, bool, int, bool, int, int, bytes]:
-    wish = _named(candidate, request.preferred)
-    by_rule = _preference(candidate, rules)
-    fee = estimate_fee(candidate.fee, request.amount_minor)
-    success = candidate.success
-    spread = hashlib.sha256(f"{request.key}\x1f{candidate.account}".encode()).digest()
+    each: _Standing, best_ppm: int, request: RouteRequest, network: str | None
+) -> tuple[int, int, int, bool, int, bool, int, int, bytes, int | None, _Standing]:
+    """What a candidate is sorted by, and at the end what only follows from it."""
+    fee = estimate_fee(each.fee, request.amount_minor)
     return (
-        len(request.preferred) if wish is None else wish,
-        PPM if by_rule is None else by_rule[0],
-        candidate.priority,
-        _lagging(candidate, best_ppm),
-        _FITS.index(_fit(candidate, network)),
+        each.wish,
+        each.by_rule,
+        each.priority,
+        each.success_ppm is not None and each.success_ppm + LAGGING_PPM <= best_ppm,
+        _FITS.index(_fit(each.networks, network)),
         fee is None,
         fee or 0,
-        -success.ppm if success is not None and _counts(candidate) else 0,
-        spread,
+        -(each.success_ppm or 0),
+        hashlib.sha256(f"{request.key}\x1f{each.account}".encode()).digest(),
+        fee,
+        each,
     )
 
 
-def _placed(
-    request: RouteRequest,
-    candidate: Candidate,
-    rules: Sequence[Rule],
-    best_ppm: int,
-    network: str | None,
-    place: int,
-) -> Ranked:
-    by_rule = _preference(candidate, rules)
-    success = candidate.success
-    return Ranked(
-        account=candidate.account,
-        gateway=candidate.name,
-        rank=place,
-        fee_minor=estimate_fee(candidate.fee, request.amount_minor),
-        success_ppm=success.ppm if success is not None and _counts(candidate) else None,
-        samples=success.samples if success is not None else 0,
-        preferred=_named(candidate, request.preferred),
-        rule=None if by_rule is None else by_rule[1],
-        priority=candidate.priority,
-        lagging=_lagging(candidate, best_ppm),
-        probe=candidate.verdict.unclaimed,
-        network_fit=_fit(candidate, network),
-        rule_place=None if by_rule is None else by_rule[0],
-    )
-
-
-def _fit(candidate: Candidate, network: str | None) -> str:
-    networks = candidate.capabilities.networks
+def _fit(networks: frozenset[str], network: str | None) -> str:
     if network is None or not networks:
         return ""
     return "own" if network in networks else "other"
@@ -383,15 +433,6 @@ def _named(candidate: Candidate, names: Sequence[str]) -> int | None:
         if name in (candidate.account, candidate.name):
             return place
     return None
-
-
-def _counts(candidate: Candidate) -> bool:
-    return candidate.success is not None and candidate.success.samples >= MIN_SAMPLES
-
-
-def _lagging(candidate: Candidate, best_ppm: int) -> bool:
-    success = candidate.success
-    return success is not None and _counts(candidate) and success.ppm + LAGGING_PPM <= best_ppm
 
 
 def _words(values: frozenset[str]) -> str:
