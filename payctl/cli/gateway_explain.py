@@ -25,7 +25,8 @@ from payctl.errors import InvalidInput
 from payctl.pan import mask_phone
 
 if TYPE_CHECKING:
-    from payctl.payments.ranking import Decision, RouteRequest
+    from payctl.payments.candidates import RouteRequest
+    from payctl.payments.ranking import Decision
 
 CANDIDATES = (
     Column("rank", "number", rank=0),
@@ -74,7 +75,7 @@ def explain(
     The first line is the choice and its reason; then each gateway, and what would change the
     choice. Nothing is sent and nothing is changed.
     """
-    from payctl.payments.ranking import RouteRequest
+    from payctl.payments.candidates import RouteRequest
     from payctl.payments.requests import METHODS
 
     run = session()

@@ -13,7 +13,8 @@ from payctl.money import format_money, format_rate
 from payctl.pan import mask_phone
 
 if TYPE_CHECKING:
-    from payctl.payments.ranking import Decision, Dropped, Ranked, RouteRequest
+    from payctl.payments.candidates import Dropped, RouteRequest
+    from payctl.payments.ranking import Decision, Ranked
 
 #: The catalogue's sentence for each reason against a candidate.
 REASONS: Mapping[str, str] = {

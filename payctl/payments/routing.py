@@ -16,18 +16,9 @@ from payctl.db.engine import Database
 from payctl.errors import NotConfigured
 from payctl.gateways.base import Gateway
 from payctl.payments.breaker import CACHE_S, Breakers
+from payctl.payments.candidates import DEFAULT_PRIORITY, Candidate, Dropped, RouteRequest, held_back
 from payctl.payments.gateway_state import RouteState, load
-from payctl.payments.ranking import (
-    DEFAULT_PRIORITY,
-    Candidate,
-    Decision,
-    Dropped,
-    Field,
-    Ranked,
-    RouteRequest,
-    held_back,
-    rank,
-)
+from payctl.payments.ranking import Decision, Field, Ranked, rank
 
 __all__ = [
     "Candidate", "Decision", "Dropped", "Ranked", "RouteRequest", "Router", "rank", "read_order",

@@ -13,7 +13,8 @@ from typing import Any
 
 from payctl.errors import InvalidInput
 from payctl.money import format_amount, format_money
-from payctl.payments.ranking import Decision, Dropped, Ranked, RouteRequest
+from payctl.payments.candidates import Dropped, RouteRequest
+from payctl.payments.ranking import Decision, Ranked
 
 #: The field of the request that each such reason is about, the field worth changing first.
 _FIELDS: Mapping[str, str] = {

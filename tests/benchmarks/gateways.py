@@ -19,9 +19,10 @@ from payctl.app import App
 from payctl.config import load as load_config
 from payctl.gateways.base import Capabilities
 from payctl.gateways.registry import GROUP
+from payctl.payments.candidates import Candidate, RouteRequest
 from payctl.payments.gateway_state import FeeRate, Success
 from payctl.payments.pipeline import Pipeline
-from payctl.payments.ranking import Candidate, RouteRequest, rank
+from payctl.payments.ranking import rank
 from payctl.payments.requests import PaymentInput
 from payctl.testing.emulators.server import EmulatorServer
 from tests.benchmarks import process, sales

@@ -14,7 +14,7 @@ from payctl.cli.messages import catalogue
 from payctl.db.engine import Database
 from payctl.gateways.base import Answer, Outcome, RejectKind
 from payctl.ids import decode
-from payctl.payments.ranking import MIN_SAMPLES
+from payctl.payments.candidates import MIN_SAMPLES
 from tests.cli.runner import Result, run
 from tests.cli.schemas import check
 from tests.payments.kit import APPROVER, CARDS, MOMO, Kit, make_kit

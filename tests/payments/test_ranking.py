@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from payctl.gateways.base import Capabilities
 from payctl.payments.breaker_model import Reason, State, Verdict
+from payctl.payments.candidates import MIN_SAMPLES, Candidate, RouteRequest
 from payctl.payments.decision_reasons import Change, changes, decisive
 from payctl.payments.gateway_state import FeeRate, Limit, Setting, Success
-from payctl.payments.ranking import MIN_SAMPLES, Candidate, Decision, RouteRequest, rank
+from payctl.payments.ranking import Decision, rank
 from payctl.payments.route_rules import Rule
 
 pytestmark = pytest.mark.unit
