@@ -293,11 +293,15 @@ class App(BookServices):
 
     @cached_property
     def sync(self) -> Sync:
+        from payctl.payments.completions import Completions
         from payctl.payments.sync import Sync
 
         return Sync(
             self.db, self.book, self.dispatch, self.outcomes, self.refunds, self.approvals,
             self.breakers, self.cases, self.outbox, self.disputes,
+            Completions(
+                self.db, self.dispatch, self.outcomes, self.breakers, self.gateway_settings
+            ),
         )  # fmt: skip
 
     @cached_property
@@ -381,6 +385,7 @@ class App(BookServices):
             "ledger_adjustment": lambda actor, asked: self.adjustments.execute(actor, asked.id),
             "refund": self._send_refund,
             "refund_late": self._send_refund,
+            "reverse_payout": self._send_refund,
         }
 
     def _send_refund(self, actor: Actor, asked: Approval) -> RefundResult | None:

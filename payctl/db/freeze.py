@@ -19,6 +19,7 @@ from payctl.db.metadata import load, statements
 from payctl.db.migrate import SEPARATOR, frozen, revisions, scripts
 
 _KINDS = "TABLE|VIEW|FUNCTION|PROCEDURE|SEQUENCE|TYPE"
+_ALTERED = re.compile(r"ALTER TABLE (\w+)")
 _CREATED = re.compile(rf'\s*CREATE ({_KINDS}) (?:IF NOT EXISTS )?"?(\w+)', re.I)
 
 
@@ -29,15 +30,18 @@ def dialects() -> list[sa.Dialect]:
 
 def up(dialect: sa.Dialect, revision: str) -> list[str]:
     """What a revision adds to the book."""
-    before = {
-        # A function that an earlier revision replaced is declared as if it were new.
-        statement.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1)
-        for earlier in revisions()
-        if earlier < revision
-        for statement in frozen(dialect, earlier, "up")
-    }
+    earlier = [
+        statement
+        for each in revisions()
+        if each < revision
+        for statement in frozen(dialect, each, "up")
+    ]
+    # A function that an earlier revision replaced is declared as if it were new, and so is a table
+    # that one altered.
+    before = {each.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1) for each in earlier}
+    altered = {f"CREATE TABLE {found[1]}" for each in earlier if (found := _ALTERED.match(each))}
     added = (each.strip() for each in statements(dialect))
-    return [each for each in added if each not in before]
+    return [each for each in added if each not in before and each.partition(" (")[0] not in altered]
 
 
 def down(dialect: sa.Dialect, revision: str) -> list[str]:

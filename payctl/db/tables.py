@@ -305,17 +305,30 @@ _SEEDS = (
 )
 
 
-def _seed(moment: str) -> str:
+def _seed(seeds: list[tuple[str, str, int, int]], moment: str) -> str:
     rows = ", ".join(
         f"('{kind}', '{currency}', 1, {limit}, {daily}, {moment}, 'payctl', 'default')"
-        for kind, currency, limit, daily in _SEEDS
+        for kind, currency, limit, daily in seeds
     )
     columns = "kind, currency, version, limit_minor, daily_limit_minor, set_at, set_by, reason"
     return f"INSERT INTO approval_threshold ({columns}) VALUES {rows}"  # noqa: S608 - constants
 
 
-ddl(
-    "approval_threshold_defaults",
-    postgresql=(_seed("TIMESTAMPTZ '2026-01-01 00:00:00+00'"),),
-    sqlite=(_seed("1767225600000000"),),
+def _thresholds(name: str, rows: list[tuple[str, str, int, int]], conflict: str = "") -> None:
+    """Seed thresholds; those of a later revision are a block of their own, and may be there still
+    from before a downgrade (*conflict*), because no threshold is ever deleted.
+    """
+    ddl(
+        name,
+        postgresql=(_seed(rows, "TIMESTAMPTZ '2026-01-01 00:00:00+00'") + conflict,),
+        sqlite=(_seed(rows, "1767225600000000") + conflict,),
+    )
+
+
+_thresholds("approval_threshold_defaults", _SEEDS)
+# A refund that goes back as a payout: what left by mistake cannot be called back.
+_thresholds(
+    "reverse_payout_threshold_defaults",
+    [("reverse_payout", currency, limit, 10 * limit) for currency, limit in _REFUND.items()],
+    " ON CONFLICT DO NOTHING",
 )

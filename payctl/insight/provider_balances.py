@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -40,12 +41,13 @@ def compare(db: Database, gateways: Mapping[str, Gateway]) -> list[ProviderBalan
         theirs = {
             line.currency: line.available_minor + line.pending_minor for line in gateway.balance()
         }
-        code = accounts.collect(name)
+        codes = (accounts.collect(name), accounts.float_(name))
+        ours: Counter[str] = Counter()
         with db.read() as tx:
-            found = Reports(UTC).accounts(tx, prefix=code)
-        ours = {each.currency: each.own_minor for each in found if each.code == code}
+            for each in Reports(UTC).accounts(tx, prefix=f"gateway:{name}:"):
+                ours[each.currency] += each.own_minor if each.code in codes else 0
         lines.extend(
-            ProviderBalance(name, currency, theirs.get(currency, 0), ours.get(currency, 0))
+            ProviderBalance(name, currency, theirs.get(currency, 0), ours[currency])
             for currency in sorted(theirs.keys() | ours.keys())
         )
     return lines

@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 #: Calls an account in this state still makes. Questions about open money are always asked.
 _WORK = {
-    "enabled": frozenset({"collect", "refund", "payout", "read"}),
-    "draining": frozenset({"refund", "payout", "read"}),
+    "enabled": frozenset({"collect", "complete", "refund", "payout", "read"}),
+    "draining": frozenset({"complete", "refund", "payout", "read"}),
     "disabled": frozenset({"read"}),
 }
 

@@ -31,6 +31,9 @@ webhook_event = table(
     sa.Column("worker", Id),
     sa.Column("reason", Text),
     sa.Column("settled_at", Moment),
+    #: what speaks for it: signature | token | none; a token is kept as its SHA-256 only
+    sa.Column("proof", Text, nullable=False, server_default="signature"),
+    sa.Column("token_hash", Bytes),
     sa.UniqueConstraint("account", "dedupe"),
     sa.CheckConstraint(
         "state IN ('received', 'waiting', 'applied', 'orphan', 'dead', 'dropped')", name="state"

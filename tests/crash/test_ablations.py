@@ -51,7 +51,7 @@ def test_without_quarantine_a_late_effect_charges_twice(
 ) -> None:
     story = Story(_FATES["late"], "once", hook="lost")
     assert hunt(stage, lambda: replace(story), stride=5).kinds() == set()
-    monkeypatch.setattr(Dispatch, "_quarantine", lambda _self, _account, now: now)
+    monkeypatch.setattr(Dispatch, "quarantine", lambda _self, _account, _operation, now: now)
     assert "double" in hunt(stage, lambda: replace(story), stride=5).kinds()
 
 
