@@ -16,6 +16,8 @@ CREATE UNIQUE INDEX attempt_provider_reference ON attempt (gateway_account, oper
 ALTER TABLE webhook_event ADD COLUMN proof TEXT DEFAULT 'signature' NOT NULL,
   ADD COLUMN token_hash BYTEA
 -- next
+CREATE INDEX ix_webhook_event_token_hash ON webhook_event (token_hash) WHERE token_hash IS NOT NULL
+-- next
 CREATE TABLE attempt_token (
 	gateway_account TEXT NOT NULL, 
 	token_hash BYTEA NOT NULL, 

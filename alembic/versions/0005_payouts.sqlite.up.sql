@@ -188,6 +188,8 @@ CREATE INDEX ix_webhook_event_our_reference ON webhook_event (our_reference)
 -- next
 CREATE INDEX ix_webhook_event_provider_reference ON webhook_event (provider_reference)
 -- next
+CREATE INDEX ix_webhook_event_token_hash ON webhook_event (token_hash) WHERE token_hash IS NOT NULL
+-- next
 CREATE TABLE attempt_token (
 	gateway_account TEXT NOT NULL, 
 	token_hash BLOB NOT NULL, 

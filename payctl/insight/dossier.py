@@ -24,6 +24,7 @@ from payctl.ledger import journals
 from payctl.ledger.model import Journal
 from payctl.ledger.tables import journal
 from payctl.notifications.tables import notification
+from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.details import PaymentDetail
 from payctl.payments.model import AttemptState, Operation
 from payctl.payments.queries import detail
@@ -175,7 +176,7 @@ def _calls(tx: sa.Connection, attempts: Sequence[UUID]) -> tuple[Call, ...]:
 
 
 def _hooks(tx: sa.Connection, attempts: Sequence[Attempt]) -> tuple[Hook, ...]:
-    """Events about an attempt: they name it by our reference or the provider's."""
+    """Events about an attempt: they name it by our reference, the provider's, or its secret."""
     followed = (Operation.CAPTURE, Operation.VOID)
     named = [each for each in attempts if each.operation not in followed]
     if not named:
@@ -184,7 +185,10 @@ def _hooks(tx: sa.Connection, attempts: Sequence[Attempt]) -> tuple[Hook, ...]:
     ours = {each.our_reference for each in named}
     theirs = {each.provider_reference for each in named if each.provider_reference}
     accounts = {each.gateway_account for each in named}
-    about = sa.or_(c.our_reference.in_(ours), c.provider_reference.in_(theirs))
+    secrets = [hashed for each in named for hashed in tokens_of(each.provider_data or {})]
+    about = sa.or_(
+        c.our_reference.in_(ours), c.provider_reference.in_(theirs), c.token_hash.in_(secrets)
+    )
     return _hook_rows(tx, sa.and_(c.account.in_(accounts), about))
 
 

@@ -8,7 +8,7 @@ since nobody else asks for the money, that is a definite end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -27,6 +27,8 @@ from payctl.payments.records import Attempt, Payment
 
 #: States of an attempt whose customer may just have approved.
 _WAITING = (AttemptState.PENDING, AttemptState.REQUIRES_ACTION, AttemptState.UNKNOWN)
+#: Answers after which it is as if the request had not been made.
+_NO_EFFECT = (Outcome.NOT_SENT, Outcome.REJECTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +66,31 @@ class Completions:
         begun = self._db.run(lambda tx: self._begin(tx, actor, approval))
         if not isinstance(begun, tuple):
             return begun
-        held, probe = begun
+        held, probe, first = begun
         enough = timedelta(seconds=deadline_s(held.operation))
         if held.lease_until is None or self._db.clock.now() + enough >= held.lease_until:
             # The process has overslept; its lease may be another's by now.
             self._breakers.release(None, held.gateway_account, "collect", probe)
             return None
         answer = self._dispatch.complete(held)
-        return self._db.run(
-            lambda tx: self._outcomes.apply(
+
+        def apply(tx: sa.Connection) -> Applied:
+            applied = self._outcomes.apply(
                 tx, held.id, answer, source=approval.source, call="complete", actor=actor,
                 probe=probe,
-            )
-        )  # fmt: skip
+            )  # fmt: skip
+            if first and answer.outcome in _NO_EFFECT and applied.attempt.state.live:
+                now = self._db.clock.now()
+                again = store.update_attempt(tx, applied.attempt, now, completion_at=None)
+                return replace(applied, attempt=again)
+            return applied
+
+        return self._db.run(apply)
 
     def _begin(
         self, tx: sa.Connection, actor: Actor, approval: Approval
-    ) -> tuple[Attempt, str] | Applied | None:
+    ) -> tuple[Attempt, str, bool] | Applied | None:
+        """The attempt to send with its probe, and whether nothing was sent for it before."""
         payment = store.payment(tx, approval.attempt.payment_id, lock=True)
         attempt = store.attempt(tx, approval.attempt.id)
         current = payment.attempt_id == attempt.id and not payment.status.terminal
@@ -100,7 +110,8 @@ class Completions:
         if leased is None:
             self._breakers.release(tx, account, "collect", verdict.probe)
             return None
-        return self._stored(tx, actor, leased), verdict.probe
+        first = attempt.completion_at is None
+        return self._stored(tx, actor, leased), verdict.probe, first
 
     def _stored(self, tx: sa.Connection, actor: Actor, attempt: Attempt) -> Attempt:
         """The attempt with the key that is about to be sent."""

@@ -55,4 +55,10 @@ sa.Index(
     sqlite_where=webhook_event.c.next_try_at.is_not(None),
 )
 sa.Index("ix_webhook_event_provider_reference", webhook_event.c.provider_reference)
+sa.Index(
+    "ix_webhook_event_token_hash",
+    webhook_event.c.token_hash,
+    postgresql_where=webhook_event.c.token_hash.is_not(None),
+    sqlite_where=webhook_event.c.token_hash.is_not(None),
+)
 sa.Index("ix_webhook_event_our_reference", webhook_event.c.our_reference)
