@@ -33,6 +33,7 @@ PREFIXES: dict[str, str] = {
     "dispute": "dsp",
     "journal": "jrn",
     "hold": "hld",
+    "topup": "top",
     "case": "case",
     "approval": "apr",
     "operator": "opr",

@@ -11,7 +11,7 @@ from alembic import op
 from payctl.db.migrate import run_frozen
 
 revision = "0005_payouts"
-down_revision = "0003_bulk"
+down_revision = "0004_posting"
 
 
 def upgrade() -> None:

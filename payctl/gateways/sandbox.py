@@ -225,16 +225,17 @@ class SandboxGateway(Refusing):
             raise NotConfigured("gateway.not_supported", account=self.account, what="balance")
         with self._wire.transaction() as (tx, now):
             fault = self._wire.fault(tx, now, "balance")
-            held = {
-                currency: each.captured_minor - each.fees_minor - each.refunded_minor
-                for currency, each in sandbox_events.totals(tx).items()
-            }
-            for currency in self.terms.rules.float_minor:
-                left = self._wire.provider.float_minor(tx, currency)
-                held[currency] = held.get(currency, 0) + left
+            sums, floats = sandbox_events.totals(tx), self.terms.rules.float_minor
+            left = {each: self._wire.provider.float_minor(tx, each) for each in floats}
         if fault:
             raise NotSent("gateway.unreachable", account=self.account, why=str(fault.outcome))
-        return [BalanceLine(currency, amount) for currency, amount in sorted(held.items())]
+        return [
+            *(
+                BalanceLine(currency, each.captured_minor - each.fees_minor - each.refunded_minor)
+                for currency, each in sums.items()
+            ),
+            *(BalanceLine(currency, amount, part="float") for currency, amount in left.items()),
+        ]
 
     def ping(self) -> Health:
         started = self._clock.monotonic()

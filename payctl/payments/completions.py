@@ -27,6 +27,8 @@ from payctl.payments.records import Attempt, Payment
 
 #: States of an attempt whose customer may just have approved.
 _WAITING = (AttemptState.PENDING, AttemptState.REQUIRES_ACTION, AttemptState.UNKNOWN)
+#: States of a payment whose money may have moved already.
+_UNSURE = (PaymentStatus.PROCESSING, PaymentStatus.UNKNOWN)
 #: Answers after which it is as if the request had not been made.
 _NO_EFFECT = (Outcome.NOT_SENT, Outcome.REJECTED)
 
@@ -100,17 +102,16 @@ class Completions:
         settled = attempt.completion_at is None or approval.asked_at >= attempt.quarantine_until
         if (why := self._unwanted(tx, payment)) is not None:
             return self._let_go(tx, actor, approval, why) if settled else None
-        canceling = store.live_attempt(tx, payment.id, Operation.VOID) is not None
-        if canceling or not (settled or self._repeatable(attempt)):
+        first = attempt.completion_at is None
+        if self._held_up(tx, payment, first=first) or not (settled or self._repeatable(attempt)):
             return None
         account = attempt.gateway_account
         verdict = self._breakers.decide(tx, account, "collect")
-        open_ = verdict.allow and self._settings.accepts(tx, account, "complete")
+        open_ = verdict.allow and self._settings.accepts(tx, account, "follow")
         leased = self._dispatch.lease(tx, attempt) if open_ else None
         if leased is None:
             self._breakers.release(tx, account, "collect", verdict.probe)
             return None
-        first = attempt.completion_at is None
         return self._stored(tx, actor, leased), verdict.probe, first
 
     def _stored(self, tx: sa.Connection, actor: Actor, attempt: Attempt) -> Attempt:
@@ -135,15 +136,26 @@ class Completions:
         until = attempt.completion_at + timedelta(seconds=window * 0.9)
         return self._db.clock.now() < until
 
+    def _held_up(self, tx: sa.Connection, payment: Payment, *, first: bool) -> bool:
+        """Whether to wait: the payment is being canceled, or another one of its order may just have
+        been paid. What has been asked for before is asked for again all the same.
+        """
+        if store.live_attempt(tx, payment.id, Operation.VOID) is not None:
+            return True
+        return first and any(each.status in _UNSURE for each in self._others(tx, payment))
+
     def _unwanted(self, tx: sa.Connection, payment: Payment) -> str | None:
         """Why the money is not to be taken any more, or ``None``."""
         if payment.expires_at is not None and self._db.clock.now() >= payment.expires_at:
             return "payment_expired"
-        if payment.order_ref is None:
-            return None
-        others = [x for x in store.payments_of_order(tx, payment) if x.id != payment.id]
+        others = self._others(tx, payment)
         paid = any(each.status is PaymentStatus.SUCCEEDED for each in others)
         return "order_paid" if paid else None
+
+    def _others(self, tx: sa.Connection, payment: Payment) -> list[Payment]:
+        if payment.order_ref is None:
+            return []
+        return [each for each in store.payments_of_order(tx, payment) if each.id != payment.id]
 
     def _let_go(self, tx: sa.Connection, actor: Actor, approval: Approval, why: str) -> Applied:
         ended = Outcome.EXPIRED if why == "payment_expired" else Outcome.CANCELED

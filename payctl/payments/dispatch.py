@@ -48,7 +48,7 @@ from payctl.payments.provider_requests import (
     request_hash,
 )
 from payctl.payments.records import Attempt, Payment
-from payctl.payments.retry import TRIES, Retries, backoff
+from payctl.payments.retry import LEAST_S, TRIES, Retries, backoff
 
 #: The word for each operation's request in the record of calls.
 CALLS = {
@@ -310,13 +310,14 @@ class Dispatch:
             if answer.outcome is not Outcome.NOT_SENT or number == TRIES:
                 return answer
             pause = backoff(number, self._random)
-            if self._db.clock.monotonic() + pause >= deadline:
+            # A try with little time left would make "not sent" into "unknown" at a slow provider.
+            if self._db.clock.monotonic() + pause > deadline - LEAST_S:
                 return answer
             if not self._retries.allowed(attempt.gateway_account, CLASS_OF[attempt.operation]):
                 return answer
             self._db.clock.sleep(pause)
-            if self._db.clock.monotonic() >= deadline:
-                return answer  # the process has overslept; its lease may be another's by now
+            if self._db.clock.monotonic() > deadline - LEAST_S:
+                return answer  # the process has overslept
         raise AssertionError("unreachable")
 
     def quarantine(self, account: str, operation: Operation, now: datetime) -> datetime:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from payctl.gateways.base import Capabilities
+from payctl.gateways.numbering import OTHER, Number, read
 from payctl.money import PPM, share
 from payctl.payments.breaker_model import Reason, State, Verdict
 from payctl.payments.gateway_state import FeeRate, Limit, Setting, Success
@@ -23,6 +24,8 @@ from payctl.payments.route_rules import Rule
 LAGGING_PPM = 100_000
 #: Below this many ended payments in the window a success rate says nothing.
 MIN_SAMPLES = 50
+#: How a gateway suits the customer's mobile network, the best first.
+_FITS = ("own", "", "other")
 #: Of an account whose configuration names none; 1 comes before 2.
 DEFAULT_PRIORITY = 100
 
@@ -81,7 +84,10 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A candidate's place. ``rank`` is 0 for a dropped one; ``fee_minor`` is an estimate."""
+    """A candidate's place. ``rank`` is 0 for a dropped one; ``fee_minor`` is an estimate;
+    ``network_fit`` is ``own`` when it serves the customer's network itself, ``other`` when it
+    serves only other networks, and empty when nothing is known.
+    """
 
     account: str
     gateway: str
@@ -95,6 +101,8 @@ class Ranked:
     priority: int = DEFAULT_PRIORITY
     lagging: bool = False
     probe: bool = False
+    network_fit: str = ""
+    rule_place: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         out: dict[str, Any] = {"account": self.account, "gateway": self.gateway, "rank": self.rank}
@@ -104,6 +112,7 @@ class Ranked:
         out |= {"fee_minor": self.fee_minor, "success_ppm": self.success_ppm}
         out |= {"samples": self.samples, "preferred": self.preferred, "rule": self.rule}
         out |= {"priority": self.priority, "lagging": self.lagging}
+        out |= {"network_fit": self.network_fit}
         return out | {"probe": self.probe}
 
 
@@ -118,6 +127,7 @@ class Decision:
         rules_version: the version of the rules it was made under (0: none).
         rules: names of the rules that matched.
         unknown: preferred names that are no gateway of this book.
+        network: the mobile network of the customer's number by its prefix, a hint only.
     """
 
     chosen: str | None
@@ -126,6 +136,7 @@ class Decision:
     rules_version: int = 0
     rules: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    network: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What is stored with the payment; the probe's token stays out of it."""
@@ -135,6 +146,7 @@ class Decision:
             "rules_version": self.rules_version,
             "rules": list(self.rules),
             "unknown_preferred": list(self.unknown),
+            "network": self.network,
         }
 
 
@@ -149,8 +161,8 @@ def rank(
     """Drop who cannot or may not take the payment and order the rest.
 
     Order: the caller's preference, the rules' preference, the configured priority, success far
-    below the best, the fee for this amount (unknown fees last), the success rate, and for equals a
-    hash that spreads payments.
+    below the best, the customer's own mobile network, the fee for this amount (unknown fees last),
+    the success rate, and for equals a hash that spreads payments.
     *live* drops gateways of the other mode; ``None`` does not look.
     """
     matching = [rule for rule in rules if rule.matches(request)]
@@ -162,11 +174,13 @@ def rank(
             lost.append(Ranked(candidate.account, candidate.name, 0, tuple(against)))
         else:
             kept.append(candidate)
+    network = network_of(request)
     rates = [each.success.ppm for each in kept if each.success is not None and _counts(each)]
     best_ppm = max(rates, default=0)
-    ordered = sorted(kept, key=lambda each: _order(request, each, matching, best_ppm))
+    ordered = sorted(kept, key=lambda each: _order(request, each, matching, best_ppm, network))
     placed = [
-        _placed(request, each, matching, best_ppm, place) for place, each in enumerate(ordered, 1)
+        _placed(request, each, matching, best_ppm, network, place)
+        for place, each in enumerate(ordered, 1)
     ]
     names = {each.account for each in candidates} | {each.name for each in candidates}
     return Decision(
@@ -175,7 +189,21 @@ def rank(
         rules_version=rules_version,
         rules=tuple(rule.name for rule in matching),
         unknown=tuple(name for name in request.preferred if name not in names),
+        network=network,
     )
+
+
+def network_of(request: RouteRequest) -> str | None:
+    """The mobile network of the customer's number by its prefix, where that may matter.
+
+    A number can have moved to another network, so this may only order gateways, never exclude one.
+    """
+    if request.phone is None or request.method not in (None, "mobile_money"):
+        return None
+    number = read(request.phone, request.country)
+    if not isinstance(number, Number) or number.operator == OTHER:
+        return None
+    return number.operator
 
 
 def estimate_fee(rate: FeeRate | None, amount_minor: int) -> int | None:
@@ -241,11 +269,14 @@ def _by_limits(request: RouteRequest, candidate: Candidate) -> list[Dropped]:
     lowest, highest = candidate.capabilities.limits.get(request.currency, (None, None))
     smallest = max((each for each in (lowest, candidate.limit.min_minor) if each), default=None)
     largest = min((each for each in (highest, candidate.limit.max_minor) if each), default=None)
+    step = candidate.capabilities.steps.get(request.currency, 1)
     money = {"amount_minor": request.amount_minor, "currency": request.currency}
     if smallest is not None and request.amount_minor < smallest:
         return [Dropped("below_limit", {**money, "limit_minor": smallest})]
     if largest is not None and request.amount_minor > largest:
         return [Dropped("above_limit", {**money, "limit_minor": largest})]
+    if request.amount_minor % step:
+        return [Dropped("off_step", {**money, "step_minor": step})]
     return []
 
 
@@ -276,8 +307,12 @@ def held_back(verdict: Verdict) -> Dropped:
 
 
 def _order(
-    request: RouteRequest, candidate: Candidate, rules: Sequence[Rule], best_ppm: int
-) -> tuple[int, int, int, bool, bool, int, int, bytes]:
+    request: RouteRequest,
+    candidate: Candidate,
+    rules: Sequence[Rule],
+    best_ppm: int,
+    network: str | None,
+) -> tuple[int, int, int, bool, int, bool, int, int, bytes]:
     wish = _named(candidate, request.preferred)
     by_rule = _preference(candidate, rules)
     fee = estimate_fee(candidate.fee, request.amount_minor)
@@ -288,6 +323,7 @@ def _order(
         PPM if by_rule is None else by_rule[0],
         candidate.priority,
         _lagging(candidate, best_ppm),
+        _FITS.index(_fit(candidate, network)),
         fee is None,
         fee or 0,
         -success.ppm if success is not None and _counts(candidate) else 0,
@@ -296,7 +332,12 @@ def _order(
 
 
 def _placed(
-    request: RouteRequest, candidate: Candidate, rules: Sequence[Rule], best_ppm: int, place: int
+    request: RouteRequest,
+    candidate: Candidate,
+    rules: Sequence[Rule],
+    best_ppm: int,
+    network: str | None,
+    place: int,
 ) -> Ranked:
     by_rule = _preference(candidate, rules)
     success = candidate.success
@@ -312,7 +353,16 @@ def _placed(
         priority=candidate.priority,
         lagging=_lagging(candidate, best_ppm),
         probe=candidate.verdict.unclaimed,
+        network_fit=_fit(candidate, network),
+        rule_place=None if by_rule is None else by_rule[0],
     )
+
+
+def _fit(candidate: Candidate, network: str | None) -> str:
+    networks = candidate.capabilities.networks
+    if network is None or not networks:
+        return ""
+    return "own" if network in networks else "other"
 
 
 def _preference(candidate: Candidate, rules: Sequence[Rule]) -> tuple[int, str] | None:

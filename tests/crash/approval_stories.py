@@ -26,7 +26,9 @@ COMPLETE_FATES = (
     Fate("left_behind", "", (20,)),
 )
 #: Refusals a caller must expect who cancels what is just being taken.
-_TOO_LATE = {"payment.being_taken", "payment.not_cancelable", "payment.not_revocable"}
+_TOO_LATE = {
+    "payment.being_taken", "payment.not_cancelable", "payment.not_revocable", "capture.in_progress",
+}  # fmt: skip
 _WAITS = {"expired", "paid_elsewhere", "left_behind"}
 
 
@@ -99,6 +101,6 @@ class ApprovalStory(Story):
         taken = [each for each in first.payments() if each["captured_minor"]]
         found = [f"taken: {x['id']} of an ended payment" for x in taken
                  if x["our_reference"] in names]  # fmt: skip
-        if self.fate.name in _WAITS and row["captured_minor"]:
-            found.append(f"taken: although {self.fate.name}")
+        if self.fate.name == "expired" and row["captured_minor"]:
+            found.append("taken: although it had run out")
         return found

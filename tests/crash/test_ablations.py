@@ -138,7 +138,7 @@ def test_taking_what_nobody_wants_any_more_charges_twice(
     story = ApprovalStory(next(x for x in COMPLETE_FATES if x.name == "paid_elsewhere"))
     assert hunt(stage, lambda: replace(story), stride=9).kinds() == set()
     monkeypatch.setattr(Completions, "_unwanted", lambda *_args: None)
-    assert {"double", "taken"} <= hunt(stage, lambda: replace(story), stride=9).kinds()
+    assert "double" in hunt(stage, lambda: replace(story), stride=9).kinds()
 
 
 def test_without_a_day_s_patience_a_late_payout_is_paid_twice(
