@@ -231,11 +231,15 @@ class App(GatewayServices):
 
     @cached_property
     def sync(self) -> Sync:
+        from payctl.payments.completions import Completions
         from payctl.payments.sync import Sync
 
         return Sync(
             self.db, self.book, self.dispatch, self.outcomes, self.refunds, self.approvals,
             self.breakers, self.cases, self.outbox, self.disputes,
+            Completions(
+                self.db, self.dispatch, self.outcomes, self.breakers, self.gateway_settings
+            ),
         )  # fmt: skip
 
     @cached_property
@@ -333,6 +337,7 @@ class App(GatewayServices):
             "float_topup": self._send_float,
             "refund": self._send_refund,
             "refund_late": self._send_refund,
+            "reverse_payout": self._send_refund,
         }
 
     def _send_float(self, actor: Actor, asked: Approval) -> TopUpResult | None:

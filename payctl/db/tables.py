@@ -323,8 +323,21 @@ def threshold_rows(seeds: Sequence[tuple[str, str, int, int]], moment: str) -> s
     return f"INSERT INTO approval_threshold ({columns}) VALUES {rows}"  # noqa: S608 - constants
 
 
-ddl(
-    "approval_threshold_defaults",
-    postgresql=(threshold_rows(_SEEDS, "TIMESTAMPTZ '2026-01-01 00:00:00+00'"),),
-    sqlite=(threshold_rows(_SEEDS, "1767225600000000"),),
+def _thresholds(name: str, seeds: Sequence[tuple[str, str, int, int]], conflict: str = "") -> None:
+    """Seed thresholds; those of a later revision are a block of their own, and may be there still
+    from before a downgrade (*conflict*), because no threshold is ever deleted.
+    """
+    ddl(
+        name,
+        postgresql=(threshold_rows(seeds, "TIMESTAMPTZ '2026-01-01 00:00:00+00'") + conflict,),
+        sqlite=(threshold_rows(seeds, "1767225600000000") + conflict,),
+    )
+
+
+_thresholds("approval_threshold_defaults", _SEEDS)
+# A refund that goes back as a payout: what left by mistake cannot be called back.
+_thresholds(
+    "reverse_payout_threshold_defaults",
+    [("reverse_payout", currency, limit, 10 * limit) for currency, limit in _REFUND.items()],
+    " ON CONFLICT DO NOTHING",
 )

@@ -289,6 +289,8 @@ class Captures:
         capabilities = self._dispatch.gateway(held.gateway_account).capabilities
         if held.state is AttemptState.AUTHORIZED and capabilities.manual_capture:
             return
+        if held.completion_at is not None:
+            raise Conflict("payment.being_taken", id=public, gateway=held.gateway_account)
         if held.state is AttemptState.SENDING or not capabilities.revocable:
             raise Conflict(
                 "payment.not_revocable", id=public, status=str(payment.status),
