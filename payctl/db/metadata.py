@@ -38,6 +38,7 @@ TABLE_MODULES = (
     "payctl.payments.tables",
     "payctl.payments.functions",
     "payctl.payments.gateway_tables",
+    "payctl.payments.float_tables",
     "payctl.webhooks.tables",
 )
 

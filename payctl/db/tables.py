@@ -6,6 +6,8 @@ room that knows SQL.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
 from payctl.db.metadata import append_only, by_index, ddl, table
@@ -311,10 +313,11 @@ _SEEDS = (
 )
 
 
-def _seed(moment: str) -> str:
+def threshold_rows(seeds: Sequence[tuple[str, str, int, int]], moment: str) -> str:
+    """SQL for first thresholds of *seeds*: kind, currency, limit and daily limit in minor units."""
     rows = ", ".join(
         f"('{kind}', '{currency}', 1, {limit}, {daily}, {moment}, 'payctl', 'default')"
-        for kind, currency, limit, daily in _SEEDS
+        for kind, currency, limit, daily in seeds
     )
     columns = "kind, currency, version, limit_minor, daily_limit_minor, set_at, set_by, reason"
     return f"INSERT INTO approval_threshold ({columns}) VALUES {rows}"  # noqa: S608 - constants
@@ -322,6 +325,6 @@ def _seed(moment: str) -> str:
 
 ddl(
     "approval_threshold_defaults",
-    postgresql=(_seed("TIMESTAMPTZ '2026-01-01 00:00:00+00'"),),
-    sqlite=(_seed("1767225600000000"),),
+    postgresql=(threshold_rows(_SEEDS, "TIMESTAMPTZ '2026-01-01 00:00:00+00'"),),
+    sqlite=(threshold_rows(_SEEDS, "1767225600000000"),),
 )

@@ -27,11 +27,13 @@ REDACTED = "[redacted]"
 
 #: Names of fields whose values are never kept, in JSON, in a form and in an address.
 _HIDDEN = (
-    r"(?:[a-z_]*(?:secret|password|passwd|authorization|api_?key|access_token|pay_token|otp)"
+    r"(?:[a-z_]*(?:secret|password|passwd|authorization|api_?key|merchant_key|token|otp|pin_?code)"
     r"|card\[number\]|number|cvc|cvv|pin)"
 )
 _IN_JSON = re.compile(rf'("{_HIDDEN}"\s*:\s*)("(?:[^"\\]|\\.)*"|\d+)', re.IGNORECASE)
 _IN_FORM = re.compile(rf"((?:^|[&?;\s\[]|%5B){_HIDDEN}(?:\]|%5D)?=)[^&\s\"']+", re.IGNORECASE)
+#: A payment's token in an address.
+_IN_PATH = re.compile(r"(pay_?token/)[A-Za-z0-9_-]+", re.IGNORECASE)
 #: Keys of Stripe in any text, a client secret of an intent, a bearer token.
 _KEYS = re.compile(
     r"\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]+|\bwhsec_[A-Za-z0-9+/=]+"
@@ -52,6 +54,7 @@ def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
             out = out.replace(secret, REDACTED)
     out = _IN_JSON.sub(rf'\1"{REDACTED}"', out)
     out = _IN_FORM.sub(rf"\1{REDACTED}", out)
+    out = _IN_PATH.sub(rf"\1{REDACTED}", out)
     out = _KEYS.sub(REDACTED, out)
     out = _PHONE_FIELD.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}{m[3]}", out)
     out = pan.scrub(pan.mask_phones(out))

@@ -39,7 +39,8 @@ def read_terms(settings: Settings) -> Terms:
     """Read the section of a sandbox account.
 
     Settings beside those of random mode: ``book`` (path of its file), ``name``, ``currencies``,
-    ``countries``, ``methods``, ``limits`` {CUR=[min,max]}, ``resend_window_s`` (0: a key must not
+    ``countries``, ``methods``, ``networks``, ``limits`` {CUR=[min,max]}, ``steps`` {CUR=minor},
+    ``resend_window_s`` (0: a key must not
     be sent twice), ``query_by``, ``late_horizon_s``, ``completes`` (``at_once``, ``redirect``,
     ``push``), ``completes_after_s``, ``create_moves_money``, ``revocable``, ``manual_capture``,
     ``refunds``,
@@ -108,6 +109,8 @@ def _capabilities(settings: Settings, completes: str) -> Capabilities:
         ),
         status_reports_amount=settings.flag("status_reports_amount", True),
         limits=settings.ranges("limits"),
+        steps=settings.amounts("steps"),
+        networks=frozenset(settings.words("networks") or ()),
     )
 
 

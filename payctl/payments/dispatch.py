@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -45,7 +44,7 @@ from payctl.payments.provider_requests import (
     request_hash,
 )
 from payctl.payments.records import Attempt, Payment
-from payctl.payments.retry import TRIES, Retries, backoff
+from payctl.payments.retry import LEAST_S, TRIES, Retries, backoff
 
 #: The word for each operation's request in the record of calls.
 CALLS = {
@@ -116,8 +115,9 @@ class Dispatch:
         """
         refund, part = target.refund, target.capture
         subject = refund.id if refund is not None else target.payment.id
+        now = self._db.clock.now()
         drafted = self.draft(
-            self._db.ids.new(), target.payment.id, operation, account, amount_minor,
+            self._db.ids.new(now), now, target.payment.id, operation, account, amount_minor,
             refund.currency if refund is not None else target.payment.currency,
             refund_id=refund.id if refund is not None else None,
             capture_id=part.id if part is not None else None,
@@ -137,6 +137,7 @@ class Dispatch:
     def draft(
         self,
         attempt_id: UUID,
+        now: datetime,
         payment_id: UUID,
         operation: Operation,
         account: str,
@@ -150,19 +151,24 @@ class Dispatch:
         """An attempt in state ``sending`` as it will be written: key and reference in the adapter's
         format, random and stored, never derived; lease and due time set.
         """
-        capabilities, now = self.gateway(account).capabilities, self._db.clock.now()
-        drafted = Attempt(
+        form = self.gateway(account).capabilities.reference_format
+        subject_id = refund_id or payment_id
+        reference = self._new_reference(form, attempt_id)
+        key = self._new_reference(form, self._db.ids.new(now))
+        return Attempt(
             id=attempt_id,
             payment_id=payment_id,
             operation=operation,
-            subject_id=refund_id or payment_id,
+            subject_id=subject_id,
             refund_id=refund_id,
             capture_id=capture_id,
             no=no,
             gateway_account=account,
-            our_reference=self._new_reference(capabilities.reference_format, attempt_id),
-            idempotency_key=self._new_reference(capabilities.reference_format, self._db.ids.new()),
-            request_hash=b"",
+            our_reference=reference,
+            idempotency_key=key,
+            request_hash=request_hash(
+                operation, subject_id, account, reference, key, amount_minor, currency
+            ),
             amount_minor=amount_minor,
             currency=currency,
             state=AttemptState.SENDING,
@@ -173,7 +179,6 @@ class Dispatch:
             created_at=now,
             updated_at=now,
         )
-        return replace(drafted, request_hash=request_hash(drafted))
 
     def send(
         self,
@@ -284,13 +289,14 @@ class Dispatch:
             if answer.outcome is not Outcome.NOT_SENT or number == TRIES:
                 return answer
             pause = backoff(number, self._random)
-            if self._db.clock.monotonic() + pause >= deadline:
+            # A try with little time left would make "not sent" into "unknown" at a slow provider.
+            if self._db.clock.monotonic() + pause > deadline - LEAST_S:
                 return answer
             if not self._retries.allowed(attempt.gateway_account, CLASS_OF[attempt.operation]):
                 return answer
             self._db.clock.sleep(pause)
-            if self._db.clock.monotonic() >= deadline:
-                return answer  # the process has overslept; its lease may be another's by now
+            if self._db.clock.monotonic() > deadline - LEAST_S:
+                return answer  # the process has overslept
         raise AssertionError("unreachable")
 
     def _quarantine(self, account: str, now: datetime) -> datetime:

@@ -336,7 +336,9 @@ class Outcomes:
         call: str,
         probe: str,
     ) -> None:
-        store.record_call(tx, call_row(self._db, attempt.id, answer, source, call))
+        now = self._db.clock.now()
+        row = call_row(self._db.ids.new(now), now, attempt.id, answer, source, call)
+        store.record_call(tx, row)
         op_class = "read" if call in ("query", "query_refund") else CLASS_OF[attempt.operation]
         account, sale = attempt.gateway_account, call == "create"
         self._breakers.record(tx, account, op_class, answer, probe=probe, sale=sale)
@@ -376,11 +378,11 @@ def attempt_columns(
 
 
 def call_row(
-    db: Database, attempt_id: UUID, answer: Answer, source: str, call: str
+    id_: UUID, at: datetime, attempt_id: UUID, answer: Answer, source: str, call: str
 ) -> dict[str, Any]:
     """One exchange with a provider as it is kept; ``call`` is its verb, ``source`` who made it."""
     return {
-        "id": db.ids.new(),
+        "id": id_,
         "attempt_id": attempt_id,
         "call": call,
         "source": source,
@@ -388,5 +390,5 @@ def call_row(
         "http_status": answer.http_status,
         "latency_ms": answer.latency_ms,
         "exchange": dict(answer.exchange),
-        "at": db.clock.now(),
+        "at": at,
     }

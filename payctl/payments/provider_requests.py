@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from uuid import UUID
 
 from payctl.db.types import canonical
 from payctl.errors import Conflict
 from payctl.gateways.base import CaptureRequest, PaymentRequest, Reference, RefundRequest
 from payctl.ids import encode
+from payctl.payments.model import Operation
 from payctl.payments.records import Attempt, Capture, Payment, Refund
 
 
@@ -85,12 +87,20 @@ def collected_reference(target: Target, deadline_s: float) -> Reference:
     )
 
 
-def request_hash(attempt: Attempt) -> bytes:
+def request_hash(
+    operation: Operation,
+    subject_id: UUID,
+    account: str,
+    our_reference: str,
+    idempotency_key: str,
+    amount_minor: int,
+    currency: str,
+) -> bytes:
     """SHA-256 of what will be asked: proves later that a repeated key carried the same request."""
     asked = {
-        name: str(getattr(attempt, name))
-        for name in ("operation", "subject_id", "gateway_account", "our_reference",
-                     "idempotency_key", "amount_minor", "currency")
+        "operation": str(operation), "subject_id": str(subject_id), "gateway_account": account,
+        "our_reference": our_reference, "idempotency_key": idempotency_key,
+        "amount_minor": str(amount_minor), "currency": currency,
     }  # fmt: skip
     return hashlib.sha256(canonical(asked).encode()).digest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from payctl.gateways.base import Reference
@@ -175,6 +175,10 @@ class Refund:
     next_check_at: datetime | None
 
 
+#: A payment or an attempt.
+Record = TypeVar("Record", Payment, Attempt)
+
+
 def payment_of(row: Mapping[str, Any]) -> Payment:
     return Payment(**{**row, "status": PaymentStatus(row["status"])})
 
@@ -191,6 +195,11 @@ def capture_of(row: Mapping[str, Any]) -> Capture:
 
 def refund_of(row: Mapping[str, Any]) -> Refund:
     return Refund(**{**row, "state": RefundState(row["state"])})
+
+
+def changed(what: Record, **values: Any) -> Record:
+    """*what* with other *values*: ``dataclasses.replace`` for records of many fields."""
+    return type(what)(**(row_of(what) | values))
 
 
 def row_of(what: Payment | Attempt) -> dict[str, Any]:
