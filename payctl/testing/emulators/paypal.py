@@ -33,7 +33,7 @@ from payctl.testing.emulators.paypal_orders import Orders
 from payctl.testing.emulators.paypal_payments import Payments
 from payctl.testing.emulators.paypal_payouts import Payouts
 from payctl.testing.emulators.paypal_reports import Reports
-from payctl.testing.emulators.paypal_state import Object, Refused, State, refusal, refuse
+from payctl.testing.emulators.paypal_state import Object, SaysNo, State, refusal, refuse
 
 CLIENT_ID, CLIENT_SECRET = "client-of-the-emulator", "secret-of-the-emulator"
 #: developer.paypal.com/api/rest/authentication: tokens live about nine hours.
@@ -124,7 +124,7 @@ class PaypalEmulator(Emulator):
             self._check(request)
             _refuse_as_told(request, fault)
             return self._answer(name, key, request, fault)
-        except Refused as no:
+        except SaysNo as no:
             return no.response
 
     # -- what the customer and time do ------------------------------------------------------------
@@ -195,10 +195,10 @@ class PaypalEmulator(Emulator):
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         ends = self._tokens.get(token)
         if kind != "Bearer" or ends is None or ends <= self.now():
-            raise Refused(refusal(401))
+            raise SaysNo(refusal(401))
         typed = request.headers.get("content-type", "").startswith("application/json")
         if request.method == "POST" and request.body and not typed:
-            raise Refused(refusal(415))
+            raise SaysNo(refusal(415))
         if len(request.headers.get("paypal-request-id", "")) > 108:
             raise refuse("INVALID_STRING_LENGTH")
 

@@ -14,7 +14,7 @@ from payctl.testing.emulators.paypal_state import (
     WHOLE,
     Movement,
     Object,
-    Refused,
+    SaysNo,
     State,
     amount_of,
     missing,
@@ -49,12 +49,12 @@ class Payouts:
         ours = str((body.get("sender_batch_header") or {}).get("sender_batch_id") or "")
         items = body.get("items")
         if not ours or not isinstance(items, list) or not items:
-            raise Refused(refusal(400, "MISSING_REQUIRED_PARAMETER", "VALIDATION_ERROR"))
+            raise SaysNo(refusal(400, "MISSING_REQUIRED_PARAMETER", "VALIDATION_ERROR"))
         self._refuse_duplicate(ours)
         sums = [amount_of(each.get("amount"), "currency") for each in items]
         currency = sums[0][1]
         if sum(amount for amount, _ in sums) > self._state.holds(currency) - self._held(currency):
-            raise Refused(refusal(422, None, "INSUFFICIENT_FUNDS"))
+            raise SaysNo(refusal(422, None, "INSUFFICIENT_FUNDS"))
         batch_id = new_id(13)
         self._state.batches[batch_id] = {
             "id": batch_id,
@@ -88,7 +88,7 @@ class Payouts:
         """``payouts-item.cancel``: only what nobody has claimed yet."""
         _batch, item = self._find_item(item_id)
         if item["transaction_status"] != "UNCLAIMED":
-            raise Refused(refusal(400, None, "ITEM_INCORRECT_STATUS"))
+            raise SaysNo(refusal(400, None, "ITEM_INCORRECT_STATUS"))
         self.settle(item_id, "RETURNED")
         return self.get_item(item_id)
 
@@ -145,7 +145,7 @@ class Payouts:
             fresh: bool = self._state.now() - batch["at"] < PAYOUT_KEYS
             if batch["ours"] == ours and fresh:
                 links = [self._state.link(f"/v1/payments/payouts/{batch['id']}", "self")]
-                raise Refused(refusal(400, None, "USER_BUSINESS_ERROR", links))
+                raise SaysNo(refusal(400, None, "USER_BUSINESS_ERROR", links))
 
     def _item(self, batch_id: str, ours: str, asked: Object) -> Object:
         amount, currency = amount_of(asked["amount"], "currency")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from payctl.testing.emulators.core import Response
-from payctl.testing.emulators.paypal_state import Movement, Object, Refused, State, money, refusal
+from payctl.testing.emulators.paypal_state import Movement, Object, SaysNo, State, money, refusal
 
 #: Longest span of a search, most rows of one, and how late its data may be.
 SPAN, MOST, LATE = timedelta(days=31), 10_000, timedelta(hours=3)
@@ -34,12 +34,12 @@ class Reports:
         start, end = _time(query.get("start_date")), _time(query.get("end_date"))
         size, page = int(query.get("page_size", "100")), int(query.get("page", "1"))
         if end - start > SPAN or end < start or not 1 <= size <= 500 or page < 1:
-            raise Refused(refusal(400))
+            raise SaysNo(refusal(400))
         reaches = self._state.now() - self.late
         rows = [each for each in self._state.movements if start <= each.at < end]
         rows = [each for each in rows if each.at <= reaches]
         if len(rows) > self.most:
-            raise Refused(refusal(400, None, "RESULTSET_TOO_LARGE"))
+            raise SaysNo(refusal(400, None, "RESULTSET_TOO_LARGE"))
         shown = rows[(page - 1) * size : page * size]
         body: Object = {
             "account_number": ACCOUNT,
@@ -111,4 +111,4 @@ def _time(text: str | None) -> datetime:
     try:
         return datetime.fromisoformat(text or "")
     except ValueError:
-        raise Refused(refusal(400)) from None
+        raise SaysNo(refusal(400)) from None

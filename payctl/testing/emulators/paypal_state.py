@@ -53,7 +53,7 @@ _STATUS_OF = {
 }  # fmt: skip
 
 
-class Refused(Exception):
+class SaysNo(Exception):
     """PayPal says no: raised anywhere below :meth:`handle`, which answers with it."""
 
     def __init__(self, response: Response) -> None:
@@ -74,12 +74,12 @@ def refusal(status: int, issue: str | None = None, name: str | None = None,
     return Response(status, body, headers | ({"Retry-After": "2"} if status == 429 else {}))
 
 
-def refuse(issue: str, status: int | None = None) -> Refused:
-    return Refused(refusal(status or _STATUS_OF.get(issue, 422), issue))
+def refuse(issue: str, status: int | None = None) -> SaysNo:
+    return SaysNo(refusal(status or _STATUS_OF.get(issue, 422), issue))
 
 
-def missing() -> Refused:
-    return Refused(refusal(404, "INVALID_RESOURCE_ID"))
+def missing() -> SaysNo:
+    return SaysNo(refusal(404, "INVALID_RESOURCE_ID"))
 
 
 @dataclass(slots=True)
