@@ -10,7 +10,8 @@ import pytest
 from payctl.clock import ManualClock
 from payctl.gateways.sandbox import SandboxGateway
 from payctl.testing.stripe_fake import StripeFake
-from tests.gateways.harnesses import StripeHarness, resources, sandbox
+from tests.gateways.harnesses import START, StripeHarness, resources, sandbox
+from tests.gateways.paypal_harness import PaypalHarness
 
 
 @pytest.fixture
@@ -28,3 +29,11 @@ def stripe() -> Iterator[StripeHarness]:
         harness = StripeHarness(fake)
         yield harness
         harness.close()
+
+
+@pytest.fixture
+def paypal() -> Iterator[PaypalHarness]:
+    """PayPal's adapter and the emulator it talks to, at one time for both."""
+    harness = PaypalHarness(ManualClock(START))
+    yield harness
+    harness.close()
