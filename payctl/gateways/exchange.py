@@ -27,7 +27,7 @@ REDACTED = "[redacted]"
 
 #: Names of fields whose values are never kept, in JSON, in a form and in an address.
 _HIDDEN = (
-    r"(?:[a-z_]*(?:secret|password|passwd|authorization|api_?key|access_token|pay_token|otp)"
+    r"(?:[a-z_]*(?:secret|password|passwd|authorization|api_?key|token|otp)"
     r"|card\[number\]|number|cvc|cvv|pin)"
 )
 _IN_JSON = re.compile(rf'("{_HIDDEN}"\s*:\s*)("(?:[^"\\]|\\.)*"|\d+)', re.IGNORECASE)
@@ -39,7 +39,7 @@ _KEYS = re.compile(
 )
 #: A national phone number, which only the name of its field gives away.
 _PHONE_FIELD = re.compile(
-    r'("(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
+    r'("(?:[a-z_]*phone[a-z_]*|receiver\w*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
 )
 
 
@@ -78,7 +78,7 @@ def form(raw: str, secrets: Iterable[str] = ()) -> dict[str, str]:
         last = name.rstrip("]").rpartition("[")[2]
         if re.fullmatch(_HIDDEN, last, re.IGNORECASE):
             out[text(name, kept)] = REDACTED
-        elif "phone" in last.lower() or last.lower() == "msisdn":
+        elif "phone" in last.lower() or last.lower() in ("msisdn", "receiver"):
             out[text(name, kept)] = pan.mask_phone(value)
         else:
             out[text(name, kept)] = text(value, kept)
