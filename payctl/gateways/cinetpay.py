@@ -13,6 +13,7 @@ not been told waits for somebody to confirm it by mail.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -156,7 +157,7 @@ def _build_v2(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway
         settings, "countries", MARKETS, [c for c, took in MARKETS.items() if set(took) & currencies]
     )
     methods = _words(settings, "methods", CHANNELS, ("mobile_money",))
-    site = _site(settings, currencies, longest_url=2000)
+    site = _site(settings, currencies, countries, longest_url=2000)
     http = Http(
         clock, probe=probe,
         secrets=lambda: (each() for each in (apikey, secret_key, password) if each is not None),
@@ -174,6 +175,8 @@ def _build_v2(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway
     )  # fmt: skip
     pays_out = transfers is not None
     can = _capabilities(settings, methods, currencies, countries, v1=False, pays_out=pays_out)
+    own = site.balance_currency
+    can = replace(can, payout_limits={own: can.payout_limits[own]})
     return CinetPayGateway(settings.account, api, can, http)
 
 
@@ -186,7 +189,7 @@ def _build_v1(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway
     methods = _words(settings, "methods", CHANNELS, ("mobile_money",))
     http = Http(clock, probe=probe, secrets=lambda: (key(), password()))
     api = V1(
-        _site(settings, currencies, longest_url=MAX_URL), http, clock,
+        _site(settings, currencies, frozenset({country}), longest_url=MAX_URL), http, clock,
         base_url=settings.text_or_none("api_base"), api_key=key, api_password=password,
         store=settings.tokens,
     )  # fmt: skip
@@ -194,8 +197,11 @@ def _build_v1(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway
     return CinetPayGateway(settings.account, api, can, http)
 
 
-def _site(settings: Settings, currencies: frozenset[str], *, longest_url: int) -> Site:
-    own = settings.text("balance_currency", sorted(currencies)[0])
+def _site(
+    settings: Settings, currencies: frozenset[str], countries: frozenset[str], *, longest_url: int
+) -> Site:
+    only = next(iter(currencies)) if len(currencies) == 1 else None
+    own = settings.text("balance_currency", only)
     if own not in currencies:
         raise _bad(settings, "balance_currency", " | ".join(sorted(currencies)))
     return Site(
@@ -203,6 +209,7 @@ def _site(settings: Settings, currencies: frozenset[str], *, longest_url: int) -
         lang=settings.one_of("lang", "fr", ("fr", "en")),
         notify_url=settings.web_address("notify_url", longest_url),
         return_url=settings.web_address("return_url", longest_url),
+        countries=countries,
         balance_currency=own,
         lock_phone=settings.flag("lock_phone_number", False),
         payout_methods=settings.texts("payout_methods"),

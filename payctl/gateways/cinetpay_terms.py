@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from payctl.gateways.base import Destination
+from payctl.gateways.base import Answer, Destination, PayoutRequest
+from payctl.gateways.checks import rejected
 from payctl.gateways.numbering import Number, read
 from payctl.money import exponent
 
@@ -61,7 +62,8 @@ class Site:
     """What every request of one account is made with.
 
     Attributes:
-        balance_currency: CinetPay's transfer account names none, so the settings do.
+        countries: where payees may be.
+        balance_currency: what the transfer account is kept in; CinetPay does not name it.
         payout_methods: operator (``orange``) to the new API's name of it (``OM_CI``).
     """
 
@@ -69,6 +71,7 @@ class Site:
     lang: str
     notify_url: str
     return_url: str
+    countries: frozenset[str]
     balance_currency: str
     lock_phone: bool = False
     payout_methods: Mapping[str, str] | None = None
@@ -104,6 +107,19 @@ def payer(prefix: object, phone: object, name: object = "") -> Destination | Non
         return None
     named = name if isinstance(name, str) else ""
     return Destination("msisdn", number.e164, named, number.country)
+
+
+def payee(request: PayoutRequest, site: Site) -> Number | Answer:
+    """The number to pay to, or why nothing may be sent there: a transfer names no currency, so the
+    same digits would be francs of another kind in another country."""
+    number = read(request.destination.value, request.destination.country)
+    if isinstance(number, str):
+        return rejected(number, "payee")
+    if number.country not in site.countries:
+        return rejected("country_not_supported", number.country)
+    if request.currency not in MARKETS[number.country]:
+        return rejected("currency_not_supported", f"{request.currency} in {number.country}")
+    return number
 
 
 def payout_method(number: Number, site: Site) -> str | None:

@@ -39,9 +39,9 @@ from payctl.gateways.cinetpay_codes import (
     Kind,
     Proof,
 )
-from payctl.gateways.cinetpay_terms import Site, minor, whole
+from payctl.gateways.cinetpay_terms import Site, minor, payee, whole
 from payctl.gateways.http import Http, Reply
-from payctl.gateways.numbering import Number, read
+from payctl.gateways.numbering import Number
 from payctl.gateways.rest import Rest, json_object
 from payctl.gateways.tokens import Tokens, TokenStore, token_key
 
@@ -81,9 +81,11 @@ class Transfers:
         )
 
     def create(self, request: PayoutRequest) -> Answer:
-        number = read(request.destination.value, request.destination.country)
-        if isinstance(number, str):
-            return rejected(number, "payee")
+        if request.currency != self._site.balance_currency:
+            return rejected("currency_not_supported", f"transfers in {request.currency}")
+        number = payee(request, self._site)
+        if isinstance(number, Answer):
+            return number
         until = self._clock.monotonic() + request.deadline_s
         if (failed := self._contact(request, number)) is not None:
             return failed

@@ -37,10 +37,9 @@ from payctl.gateways.cinetpay_answers import answered, code_of, meaning_of
 from payctl.gateways.cinetpay_codes import V1 as CODES
 from payctl.gateways.cinetpay_codes import V1_TOKEN, Kind
 from payctl.gateways.cinetpay_events import of_json
-from payctl.gateways.cinetpay_terms import Site, payout_method, whole
+from payctl.gateways.cinetpay_terms import Site, payee, payout_method, whole
 from payctl.gateways.cinetpay_v1_answers import balances, made, paid_out, status
 from payctl.gateways.http import Http, Reply
-from payctl.gateways.numbering import read
 from payctl.gateways.rest import Rest, json_object
 from payctl.gateways.tokens import Tokens, TokenStore, token_key
 
@@ -108,9 +107,9 @@ class V1:
         return status(self._call("GET", path, reference.deadline_s), reference.currency)
 
     def create_payout(self, request: PayoutRequest) -> Answer:
-        number = read(request.destination.value, request.destination.country)
-        if isinstance(number, str):
-            return rejected(number, "payee")
+        number = payee(request, self._site)
+        if isinstance(number, Answer):
+            return number
         method = payout_method(number, self._site)
         if method is None:
             return rejected("operator_unknown", "name it in payout_methods")

@@ -129,8 +129,8 @@ def _state(reply: Reply, data: Mapping[str, Any], currency: str | None, **more: 
         return by_meaning(reply, data, told, ASKING, **known)
     if kind is not Kind.DONE or by_http(reply, meaning) is not None:
         return by_meaning(reply, data, Meaning(str(data["status"]), kind), ASKING, **known)
-    if coded not in (Kind.DONE, Kind.CREATED):
-        return unreadable(reply, f"SUCCESS with code {code_of(data) or 'missing'}")
+    if coded not in (Kind.DONE, Kind.CREATED) or known["provider_reference"] is None:
+        return unreadable(reply, f"SUCCESS with code {code_of(data) or 'missing'}, or of nothing")
     named = data.get("currency") or currency
     said = minor(data.get("amount"), str(named)) if named in LIMITS else None
     return answered(

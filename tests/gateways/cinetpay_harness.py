@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from payctl.clock import SystemClock
 from payctl.gateways import base
@@ -18,6 +19,7 @@ from payctl.testing.emulators.cinetpay import (
     V1_KEY,
     CinetPayEmulator,
 )
+from payctl.testing.emulators.core import Request
 from payctl.testing.emulators.server import EmulatorServer
 from tests.gateways.harnesses import _Probed, free_port
 
@@ -32,7 +34,7 @@ def v2_settings(url: str, **more: Any) -> dict[str, Any]:
     return {
         "api": "v2", "apikey": "env:APIKEY", "site_id": SITE_ID, "secret_key": "env:SECRET",
         "api_password": "env:PASSWORD", "api_base": f"{url}/v2", "transfer_base": f"{url}/v1",
-        "notify_url": NOTIFY, "return_url": BACK, "currencies": ["XOF", "XAF"], **more,
+        "notify_url": NOTIFY, "return_url": BACK, **more,
     }  # fmt: skip
 
 
@@ -41,6 +43,22 @@ def v1_settings(url: str, **more: Any) -> dict[str, Any]:
         "api": "v1", "api_key": "env:KEY", "api_password": "env:PASSWORD", "country": "CI",
         "api_base": url, "notify_url": NOTIFY, "return_url": BACK, **more,
     }  # fmt: skip
+
+
+PAYEE = base.Destination("msisdn", "+2250707080910", "Awa Kone", "CI")
+
+
+def payment(number: int = 1, **changes: Any) -> base.PaymentRequest:
+    fields = {
+        "our_reference": f"{number:030x}", "idempotency_key": f"{number:030x}",
+        "amount_minor": 2500, "currency": "XOF", "method": "mobile_money", **changes,
+    }  # fmt: skip
+    return base.PaymentRequest(**fields)
+
+
+def payout(number: int = 1, **changes: Any) -> base.PayoutRequest:
+    name = f"{number:030x}"
+    return replace(base.PayoutRequest(name, name, 5000, "XOF", PAYEE), **changes)
 
 
 class CinetPayHarness(_Probed):
@@ -80,6 +98,10 @@ class CinetPayHarness(_Probed):
             self.emulator.fault(FAULTS[scenario], call)
         if scenario == "bad_credentials":
             self.emulator.fault("401", call, times=2)
+
+    def came_in(self, path: str) -> list[Request]:
+        """The requests that came in on *path*."""
+        return [each for each in self.emulator.requests if each.path == path]
 
     def refunded(self, currency: str) -> int:
         return 0
@@ -148,7 +170,7 @@ class V1Harness(CinetPayHarness):
     declines = ("FAILED",)
     payout_declines = ("FAILED",)
     reasonless = ("FAILED",)
-    NUMBERS = {"decline": "+2250707070703", "pending": "+2250707070706",
+    NUMBERS: ClassVar = {"decline": "+2250707070703", "pending": "+2250707070706",
                "unknown_decline": "+2250707070704"}  # fmt: skip
 
     def __init__(self, **settings: Any) -> None:
