@@ -32,6 +32,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("gateways", "routing, limits, fees, breakers and health of the gateways"),
             ("stripe", "intents and customers as Stripe sees them"),
+            ("cinetpay", "a payment and the balance as CinetPay sees them"),
         ),
     ),
     (

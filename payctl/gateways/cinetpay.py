@@ -172,6 +172,7 @@ def _build_v2(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway
     api = V2(
         site, http, clock, base_url=settings.text("api_base", CHECKOUT_URL), apikey=apikey,
         site_id=settings.text("site_id"), secret_key=secret_key, transfers=transfers,
+        live=not _test_server(settings),
     )  # fmt: skip
     pays_out = transfers is not None
     can = _capabilities(settings, methods, currencies, countries, v1=False, pays_out=pays_out)
@@ -248,6 +249,17 @@ def _capabilities(
         payout_limits={code: pair for code, pair in payout_limits.items() if code in currencies},
         payout_steps=own_steps,
     )
+
+
+def _test_server(settings: Settings) -> bool:
+    """Whether the account is one of a test server. CinetPay's own v2 has no test mode: each of its
+    keys moves real money, so both addresses must be others than CinetPay's."""
+    wanted = settings.flag("test_server", False)
+    if wanted and CHECKOUT_URL == settings.text("api_base", CHECKOUT_URL):
+        raise _bad(settings, "test_server", "false (or another api_base)")
+    if wanted and TRANSFER_URL == settings.text("transfer_base", TRANSFER_URL):
+        raise _bad(settings, "test_server", "false (or another transfer_base)")
+    return wanted
 
 
 def _words(

@@ -55,8 +55,6 @@ _CARD_DATA = ("customer_address", "customer_city", "customer_state", "customer_z
 class V2:
     """The checkout of one site, and the transfers of its account where those are set up."""
 
-    live = True  # there is no test mode: every key moves real money
-
     def __init__(
         self,
         site: Site,
@@ -68,7 +66,9 @@ class V2:
         site_id: str,
         secret_key: Callable[[], str] | None,
         transfers: Transfers | None,
+        live: bool,
     ) -> None:
+        self.live = live
         self._site = site
         self._rest = Rest(http, base_url, clock)
         self._apikey = apikey
@@ -135,7 +135,8 @@ class V2:
         known = (reply.status or 500) < 500 and (meaning is not None or reply.status == 404)
         ok = known and (meaning is None or meaning.kind not in (Kind.SETUP, Kind.UNEXPLAINED))
         detail = words_of(data) or reply.error or f"status {reply.status}"
-        return Health(ok, reply.latency_ms, "live" if ok else detail)
+        mode = "live" if self.live else "test server"
+        return Health(ok, reply.latency_ms, mode if ok else detail)
 
     def parse_event(self, body: bytes, headers: Mapping[str, str]) -> Event:
         return of_form(body, headers, self._site.account, self._site_id, self._secret_key)

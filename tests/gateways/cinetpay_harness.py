@@ -70,8 +70,9 @@ class CinetPayHarness(_Probed):
     payment_call: str
     payout_call: str
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, account: str = "cp", **settings: Any) -> None:
         super().__init__()
+        self.account = account
         self.emulator = CinetPayEmulator()
         self.server = EmulatorServer(self.emulator).start()
         self._reached = self.build(self.server.url, **settings)
@@ -81,7 +82,7 @@ class CinetPayHarness(_Probed):
 
     def build(self, url: str, **settings: Any) -> CinetPayGateway:
         gateway = build(
-            "cinetpay", "cp", self.settings(url, **settings), KNOWN.__getitem__,
+            "cinetpay", self.account, self.settings(url, **settings), KNOWN.__getitem__,
             clock=SystemClock(), probe=self.probe,
         )  # fmt: skip
         assert isinstance(gateway, CinetPayGateway)
@@ -173,8 +174,8 @@ class V1Harness(CinetPayHarness):
     NUMBERS: ClassVar = {"decline": "+2250707070703", "pending": "+2250707070706",
                "unknown_decline": "+2250707070704"}  # fmt: skip
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, account: str = "cp", **settings: Any) -> None:
+        super().__init__(account, **settings)
         assert self.gateway.ping().ok  # a token is there, as in any account that is in use
 
     def fields(self, scenario: str) -> Mapping[str, Any]:

@@ -115,6 +115,9 @@ def test_only_what_is_an_amount_is_read_as_one(
         ("v2", {"balance_currency": "USD"}, "gateway.bad_setting", "balance_currency"),
         ("v2", {"currencies": ["XOF", "XAF"]}, "gateway.setting_missing", "balance_currency"),
         ("v2", {"api_key": "env:KEY"}, "gateway.unknown_setting", "api_key"),
+        ("v2", {"test_server": True, "api_base": None}, "gateway.bad_setting", "test_server"),
+        ("v2", {"test_server": True, "transfer_base": None}, "gateway.bad_setting",
+         "test_server"),
         ("v2", {"api": "v3"}, "gateway.bad_setting", "api"),
         ("v1", {"api_password": None}, "gateway.setting_missing", "api_password"),
         ("v1", {"country": "FR"}, "gateway.bad_setting", "country"),
@@ -144,6 +147,11 @@ def test_without_a_transfer_password_nothing_is_paid_out() -> None:
     with pytest.raises(NotConfigured) as caught:
         gateway.balance()
     assert caught.value.code == "gateway.not_supported"
+
+
+def test_a_checkout_is_live_unless_it_is_a_test_server(v2: V2Harness) -> None:
+    assert v2.gateway.live
+    assert not v2.build(v2.server.url, test_server=True).live
 
 
 def test_building_it_resolves_no_secret() -> None:
