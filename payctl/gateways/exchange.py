@@ -41,7 +41,7 @@ _KEYS = re.compile(
 )
 #: A national phone number, which only the name of its field gives away.
 _PHONE_FIELD = re.compile(
-    r'("(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
+    r'("(?:[a-z_]*phone[a-z_]*|receiver\w*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
 )
 
 
@@ -81,7 +81,7 @@ def form(raw: str, secrets: Iterable[str] = ()) -> dict[str, str]:
         last = name.rstrip("]").rpartition("[")[2]
         if re.fullmatch(_HIDDEN, last, re.IGNORECASE):
             out[text(name, kept)] = REDACTED
-        elif "phone" in last.lower() or last.lower() == "msisdn":
+        elif "phone" in last.lower() or last.lower() in ("msisdn", "receiver"):
             out[text(name, kept)] = pan.mask_phone(value)
         else:
             out[text(name, kept)] = text(value, kept)
