@@ -27,11 +27,11 @@ from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announce
-from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.breaker import Breakers
 from payctl.payments.completions import Approval, Completions
 from payctl.payments.dispatch import Dispatch
 from payctl.payments.disputes import Disputes
+from payctl.payments.event_tokens import tokens_of
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     CANNOT_BE_ASKED,
