@@ -64,6 +64,20 @@ def ddl(name: str, *, postgresql: tuple[str, ...] = (), sqlite: tuple[str, ...] 
     blocks[name] = Block(name, postgresql, sqlite)
 
 
+def by_index(function: str) -> str:
+    """A PostgreSQL function that looks rows up one by one, with the settings for that.
+
+    Its statements are planned once in a connection's life, maybe while a table is small or empty,
+    so nothing may be chosen that is good for small tables only; and planning them anew for each
+    call takes longer than running them.
+    """
+    settings = (
+        "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off"
+        " SET enable_hashjoin = off SET enable_mergejoin = off"
+    )
+    return function.replace("LANGUAGE plpgsql AS", f"LANGUAGE plpgsql {settings} AS", 1)
+
+
 def load() -> sa.MetaData:
     """Import every ``tables.py`` and return the complete metadata."""
     for module in TABLE_MODULES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -241,11 +242,12 @@ def test_the_frozen_files_are_the_declarations() -> None:
     """Freezing the newest revision again gives what it adds: nothing is declared that none has."""
     for dialect in freeze.dialects():
         written = migrate.frozen(dialect, migrate.HEAD, "up")
-        # A function that an earlier revision made is replaced, because its triggers stay.
+        # A function that an earlier revision made is replaced, because its triggers stay. What
+        # goes, a table's constraint too, is declared nowhere.
         added = [
             each.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1)
             for each in written
-            if not each.startswith("DROP ")
+            if not re.match(r"DROP |ALTER TABLE \w+ DROP ", each)
         ]
         assert added == freeze.up(dialect, migrate.HEAD), dialect.name
 
