@@ -87,7 +87,7 @@ def of_event(body: bytes, headers: Mapping[str, str]) -> Event:
         InvalidInput: ``event.unreadable``.
     """
     try:
-        data = json.loads(body)
+        data = dict(json.loads(body))
         ours, status = _reference(data, headers), _word(data["status"])
     except (ValueError, KeyError, TypeError) as broken:
         raise InvalidInput("event.unreadable", field="body") from broken
