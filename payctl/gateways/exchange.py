@@ -41,7 +41,11 @@ _KEYS = re.compile(
 )
 #: A national phone number, which only the name of its field gives away.
 _PHONE_FIELD = re.compile(
-    r'("(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
+    r'("(?:[a-z_]*phone[a-z_]*|receiver\w*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
+)
+#: The same, as a number without quotes and as part of an address (``…/msisdn/22505…/active``).
+_PHONE_DIGITS = re.compile(
+    r'((?:"(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*|/msisdn/))([0-9]+)', re.IGNORECASE
 )
 
 
@@ -57,6 +61,7 @@ def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
     out = _IN_PATH.sub(rf"\1{REDACTED}", out)
     out = _KEYS.sub(REDACTED, out)
     out = _PHONE_FIELD.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}{m[3]}", out)
+    out = _PHONE_DIGITS.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}", out)
     out = pan.scrub(pan.mask_phones(out))
     return out if len(out) <= MAX_TEXT else out[:MAX_TEXT] + " [cut]"
 
@@ -81,7 +86,7 @@ def form(raw: str, secrets: Iterable[str] = ()) -> dict[str, str]:
         last = name.rstrip("]").rpartition("[")[2]
         if re.fullmatch(_HIDDEN, last, re.IGNORECASE):
             out[text(name, kept)] = REDACTED
-        elif "phone" in last.lower() or last.lower() == "msisdn":
+        elif "phone" in last.lower() or last.lower() in ("msisdn", "receiver"):
             out[text(name, kept)] = pan.mask_phone(value)
         else:
             out[text(name, kept)] = text(value, kept)

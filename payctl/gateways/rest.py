@@ -1,13 +1,14 @@
 """JSON over HTTP with an access token: what the adapters of most providers share.
 
-One :meth:`Rest.call` is one logical exchange. Only a 401 is answered by a second one, with a fresh
-token: a refused token had no effect, so that is the one repetition that cannot do anything twice.
+One :meth:`Rest.call` is one logical exchange. Only a refused token is answered by a second one,
+with a fresh token: such a request had no effect, so that is the one repetition that cannot do
+anything twice. Most providers refuse with a 401; some say it in the body of a 200.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,21 +20,38 @@ from payctl.gateways.tokens import Tokens
 USER_AGENT = "payctl"
 
 
+def unauthorised(reply: Reply) -> bool:
+    """Whether *reply* refuses the token, as HTTP says it."""
+    return reply.status == 401
+
+
 class Rest:
     """Calls of one provider.
 
     Args:
         base_url: without a trailing slash; *path* of each call is put behind it.
-        tokens: gives the bearer token; ``None`` where the provider wants none.
+        tokens: gives the token; ``None`` where the provider wants none.
+        refused: whether a reply says that the token was not accepted and nothing was done.
+        query_parameter: the query parameter that carries the token, for a provider that wants it
+            there instead of in the ``Authorization`` header.
     """
 
     def __init__(
-        self, http: Http, base_url: str, clock: Clock, tokens: Tokens | None = None
+        self,
+        http: Http,
+        base_url: str,
+        clock: Clock,
+        tokens: Tokens | None = None,
+        *,
+        refused: Callable[[Reply], bool] = unauthorised,
+        query_parameter: str | None = None,
     ) -> None:
         self._http = http
         self._base_url = base_url
         self._clock = clock
         self._tokens = tokens
+        self._refused = refused
+        self._query_parameter = query_parameter
 
     def call(
         self,
@@ -64,7 +82,7 @@ class Rest:
         if isinstance(token, Reply):
             return token
         reply = self._send(method, path, sent, content, until, token)
-        if reply.status != 401:
+        if not self._refused(reply):
             return reply
         self._tokens.drop(token)
         fresh = self._tokens.current(self._left(until))
@@ -82,7 +100,10 @@ class Rest:
         token: str | None = None,
     ) -> Reply:
         sent = dict(headers)
-        if token is not None:
+        if token is not None and self._query_parameter is not None:
+            join = "&" if "?" in path else "?"
+            path += join + urlencode({self._query_parameter: token})
+        elif token is not None:
             sent["Authorization"] = f"Bearer {token}"
         return self._http.send(
             method, self._base_url + path, headers=sent, body=content, deadline_s=self._left(until)

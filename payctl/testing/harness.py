@@ -25,6 +25,8 @@ class Harness(Protocol):
     declines: tuple[str, ...]
     #: the same for payouts; empty where the gateway makes none
     payout_declines: tuple[str, ...]
+    #: those of both that the provider gives no reason with; may be left out when there are none
+    reasonless: tuple[str, ...]
     #: called with every point the gateway's probe is told
     on_probe: Callable[[str], None]
     #: a number the gateway takes, where the suite's own would be refused before any exchange
@@ -74,7 +76,17 @@ class Harness(Protocol):
         """The provider's time."""
 
 
-class Steps:
+class Reasons:
+    """The codes a decline may come to."""
+
+    def reasons(self, harness: Harness, name: str) -> frozenset[str]:
+        """Codes of ours for the provider's decline *name*: a reason, wherever it gives one."""
+        codes: frozenset[str] = harness.base.DECLINE_CODES
+        unsaid = name in getattr(harness, "reasonless", ())
+        return frozenset({"unknown_reason"}) if unsaid else codes - {"unknown_reason"}
+
+
+class Steps(Reasons):
     """What the suites do again and again with a gateway."""
 
     def request(self, harness: Harness, scenario: str = "success", **changes: Any) -> Any:
