@@ -54,13 +54,13 @@ def test_balances_are_told_apart(shop: tuple[Kit, MomoHarness]) -> None:
 
 def test_a_user_of_the_sandbox_is_made_and_can_log_in(shop: tuple[Kit, MomoHarness]) -> None:
     kit, harness = shop
-    before = len(harness.emulator.users)
+    before = len(harness.emulator.access.users)
     dry = momo(kit, "provision", "--host", "pay.example", "--dry-run")
-    assert (dry.code, len(harness.emulator.users)) == (0, before)
+    assert (dry.code, len(harness.emulator.access.users)) == (0, before)
     done = momo(kit, "provision", "--host", "pay.example")
     made = check(done.json)
     assert done.code == 0
-    assert made["api_key"] in harness.emulator.users[made["user"]].keys
+    assert made["api_key"] in harness.emulator.access.users[made["user"]].keys
     harness.emulator.fault("401", "provision")
     refused = momo(kit, "provision", "--host", "pay.example")
     assert (refused.code, refused.error["code"]) == (6, "momo.refused")
