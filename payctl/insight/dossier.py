@@ -24,9 +24,9 @@ from payctl.ledger import journals
 from payctl.ledger.model import Journal
 from payctl.ledger.tables import journal
 from payctl.notifications.tables import notification
-from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.details import PaymentDetail
 from payctl.payments.model import AttemptState, Operation
+from payctl.payments.provider_tokens import tokens_of
 from payctl.payments.queries import detail
 from payctl.payments.records import Attempt
 from payctl.payments.tables import provider_call

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -13,9 +11,6 @@ from payctl.gateways.base import Answer
 from payctl.payments.announcements import public_action
 from payctl.payments.model import RECEIVED, Step
 from payctl.payments.records import Attempt
-
-#: Shorter values that a provider gives for later are words, not secrets that prove an event.
-TOKEN_LENGTH = 16
 
 
 def attempt_columns(
@@ -76,13 +71,3 @@ def learned(attempt: Attempt, answer: Answer) -> dict[str, Any]:
     if payer is not None and payer != attempt.payer:
         told["payer"] = payer
     return told
-
-
-def token_hash(token: str) -> bytes:
-    """A provider's token as it is stored to be found again: SHA-256."""
-    return hashlib.sha256(token.encode()).digest()
-
-
-def tokens_of(data: Mapping[str, str]) -> list[bytes]:
-    """Hashes of what in *data* may prove an event."""
-    return sorted({token_hash(each) for each in data.values() if len(each) >= TOKEN_LENGTH})

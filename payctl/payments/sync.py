@@ -27,7 +27,6 @@ from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announce
-from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.breaker import Breakers
 from payctl.payments.completions import Approval, Completions
 from payctl.payments.dispatch import Dispatch
@@ -43,6 +42,7 @@ from payctl.payments.model import (
 )
 from payctl.payments.outcomes import Applied, Outcomes
 from payctl.payments.provider_requests import Target
+from payctl.payments.provider_tokens import tokens_of
 from payctl.payments.records import Attempt
 from payctl.payments.refunds import Refunds
 from payctl.payments.removed_accounts import RemovedAccounts
