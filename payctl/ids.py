@@ -33,6 +33,7 @@ PREFIXES: dict[str, str] = {
     "dispute": "dsp",
     "journal": "jrn",
     "hold": "hld",
+    "topup": "top",
     "case": "case",
     "approval": "apr",
     "operator": "opr",
@@ -94,10 +95,17 @@ class IdSource:
         self._last_ms = -1
         self._tail = 0
 
-    def new(self) -> UUID:
-        """A fresh UUIDv7 of the clock's present millisecond."""
-        ms = _milliseconds(self._clock.now())
+    def new(self, now: datetime | None = None) -> UUID:
+        """A fresh UUIDv7 of the clock's present millisecond.
+
+        Args:
+            now: the present, when the caller has just asked the clock for it. Where another thread
+                has had an id of a later millisecond, this one takes its place before it.
+        """
+        ms = _milliseconds(now or self._clock.now())
         with self._lock:
+            if now is not None and ms < self._last_ms:
+                return _uuid7(ms, self._random.getrandbits(74))
             if ms == self._last_ms:
                 self._tail += 1 + self._random.getrandbits(32)
                 if self._tail >> 74:
@@ -123,7 +131,8 @@ class IdSource:
 
 
 def _milliseconds(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(milliseconds=1)
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1000 + since.microseconds // 1000
 
 
 def _uuid7(ms: int, tail: int) -> UUID:

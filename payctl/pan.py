@@ -39,6 +39,8 @@ _MIN_DIGITS, _MAX_DIGITS = 13, 19
 #: first rewritten to a letter of the same kind and the same length, see ``_plain``.
 _SEPARATOR = "(?:\x00*[ \u00a0\u2007\u2009\u202f+._\u2010-\u2015/-]){1,2}"
 _GROUPS = re.compile(rf"[0-9]+(?:{_SEPARATOR}[0-9]+)*")
+#: Every card number holds this; most texts do not, and need no closer look.
+_ENOUGH = re.compile("[0-9](?:[\x00 \u00a0\u2007\u2009\u202f+._\u2010-\u2015/-]*[0-9]){12}")
 _GROUP = re.compile(r"([^0-9]+)?([0-9]+)")
 _ESCAPES = re.compile("%(?:2[026bcdBCD]|3[adAD])")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -63,9 +65,13 @@ class Span(NamedTuple):
 
 def find(text: str) -> list[Span]:
     """All card numbers in *text*, from left to right, with or without separators between groups."""
-    plain = _plain(text)
-    hidden: list[tuple[int, int]] | None = None
     found: list[Span] = []
+    if len(text) < _MIN_DIGITS:
+        return found
+    plain = _plain(text)
+    if _ENOUGH.search(plain) is None:
+        return found
+    hidden: list[tuple[int, int]] | None = None
     for run in _GROUPS.finditer(plain):
         if run.end() - run.start() < _MIN_DIGITS:
             continue

@@ -7,7 +7,7 @@ from alembic import op
 from payctl.db.migrate import run_frozen
 
 revision = "0006_disputes"
-down_revision = "0003_bulk"
+down_revision = "0005_payouts"
 
 
 def upgrade() -> None:

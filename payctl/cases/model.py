@@ -35,6 +35,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "config_error": Kind(timedelta(hours=1)),
     "gateway_removed": Kind(timedelta(hours=1)),
+    "low_float": Kind(timedelta(hours=4)),
     "unknown_outcome": Kind(timedelta(hours=4), ()),
     "late_authorization": Kind(timedelta(hours=24)),
     "late_success": Kind(timedelta(hours=24)),

@@ -12,7 +12,6 @@ the database; for that an export carries the heads, and a later verification hol
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,8 +22,9 @@ import sqlalchemy as sa
 
 from payctl import pan
 from payctl.db.actor import Actor
-from payctl.db.engine import Database
-from payctl.db.tables import audit, audit_head
+from payctl.db.engine import Database, driver_execute
+from payctl.db.rows import document, insert_sqlite
+from payctl.db.tables import audit
 from payctl.db.types import canonical
 from payctl.errors import PayctlError
 
@@ -67,11 +67,14 @@ def record(
         buffer = _Buffer(transaction)
         tx.info[_BUFFER] = buffer
         db.at_commit(tx, lambda connection: _flush(db, connection), rank=AT_COMMIT_RANK)
-    buffer.rows.append(row(db, actor, action, subject_kind, subject_id, data, reason))
+    now = db.clock.now()
+    made = row(db.ids.new(now), now, actor, action, subject_kind, subject_id, data, reason)
+    buffer.rows.append(made)
 
 
 def row(
-    db: Database,
+    id_: UUID,
+    at: datetime,
     actor: Actor,
     action: str,
     subject_kind: str,
@@ -81,8 +84,8 @@ def row(
 ) -> dict[str, Any]:
     """A record that is not in a chain yet, for :func:`append`; arguments as :func:`record`."""
     return {
-        "id": db.ids.new(),
-        "at": db.clock.now(),
+        "id": id_,
+        "at": at,
         "actor": actor.name,
         "actor_kind": actor.kind,
         "host": actor.host,
@@ -123,8 +126,8 @@ def append(db: Database, tx: sa.Connection, rows: Sequence[dict[str, Any]]) -> N
     if db.is_sqlite:
         _append_here(tx, rows)
         return
-    text = json.dumps(chainable(rows), ensure_ascii=False)
-    tx.execute(_APPEND, {"chain": chain_of(db, tx), "rows": text})
+    text = document({"audit": chainable(rows)})
+    driver_execute(tx, "SELECT audit_append($1, $2::jsonb->'audit')", (chain_of(db, tx), text))
 
 
 def chain_of(db: Database, tx: sa.Connection) -> int:
@@ -134,48 +137,37 @@ def chain_of(db: Database, tx: sa.Connection) -> int:
 
 
 def chainable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Records as the database function ``audit_append`` takes them."""
-    return [
-        {
-            **each,
-            "id": str(each["id"]),
-            "at": _moment(each["at"]),
-            "subject_id": None if each["subject_id"] is None else str(each["subject_id"]),
-            "content": content_hash(each).hex(),
-        }
-        for each in rows
-    ]
+    """Records as the database function ``audit_append`` takes them, in a :func:`rows.document`."""
+    return [{**each, "content": content_hash(each).hex()} for each in rows]
 
 
-_APPEND = sa.text("SELECT audit_append(:chain, CAST(:rows AS jsonb))")
-
-
-def _append_here(tx: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    head = tx.execute(
-        sa.select(audit_head.c.seq, audit_head.c.hash).where(audit_head.c.chain == 0)
-    ).one_or_none()
-    seq, previous = (0, ZERO) if head is None else (head.seq, head.hash)
+def _append_here(tx: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    head = driver_execute(tx, "SELECT seq, hash FROM audit_head WHERE chain = 0").fetchone()
+    seq, last = head or (0, ZERO)
+    placed = []
     for each in rows:
-        seq += 1
-        this = chained(previous, 0, seq, content_hash(each))
-        each.update(chain=0, seq=seq, prev_hash=previous, hash=this)
-        previous = this
-    tx.execute(sa.insert(audit), list(rows))
-    if head is None:
-        tx.execute(sa.insert(audit_head).values(chain=0, seq=seq, hash=previous))
-    else:
-        tx.execute(
-            sa.update(audit_head).where(audit_head.c.chain == 0).values(seq=seq, hash=previous)
-        )
-
-
-_CONTENT = ("id", "at", "actor", "actor_kind", "host", "session", "command", "action",
-            "subject_kind", "subject_id", "reason", "data")  # fmt: skip
+        previous, seq = last, seq + 1
+        last = chained(previous, 0, seq, content_hash(each))
+        placed.append({**each, "chain": 0, "seq": seq, "prev_hash": previous, "hash": last})
+    insert_sqlite(tx, audit, placed)
+    move = (
+        "UPDATE audit_head SET seq = ?, hash = ? WHERE chain = 0"
+        if head is not None
+        else "INSERT INTO audit_head (seq, hash, chain) VALUES (?, ?, 0)"
+    )
+    driver_execute(tx, move, (seq, last))
 
 
 def content_hash(row: Mapping[str, Any]) -> bytes:
     """SHA-256 of a record's canonical JSON, its place in the chain apart."""
-    content = {name: _outside(row[name]) for name in _CONTENT}
+    subject_id = row["subject_id"]
+    content = {
+        "id": str(row["id"]), "at": _moment(row["at"]), "actor": row["actor"],
+        "actor_kind": row["actor_kind"], "host": row["host"], "session": row["session"],
+        "command": row["command"], "action": row["action"], "subject_kind": row["subject_kind"],
+        "subject_id": None if subject_id is None else str(subject_id), "reason": row["reason"],
+        "data": row["data"],
+    }  # fmt: skip
     return hashlib.sha256(canonical(content).encode()).digest()
 
 
@@ -188,14 +180,9 @@ def chained(previous: bytes, chain: int, seq: int, content: bytes) -> bytes:
     return hashlib.sha256(previous + place + content).digest()
 
 
-def _outside(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return _moment(value)
-    return str(value) if isinstance(value, UUID) else value
-
-
 def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")
 
 
 def _plain(value: Any) -> Any:
@@ -203,10 +190,13 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
-        clean = value.replace("\x00", "").encode("utf-8", "replace").decode()
-        return pan.scrub(clean)
-    if isinstance(value, UUID | datetime):
-        return _outside(value)
+        if not value.isascii() or "\x00" in value:
+            value = value.replace("\x00", "").encode("utf-8", "replace").decode()
+        return pan.scrub(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return _moment(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes):

@@ -36,6 +36,7 @@ PREPARE_FROM = 3
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
 _AT_COMMIT = "payctl_at_commit"
+_RAW_CURSOR = "payctl_raw_cursor"
 
 
 class Database:
@@ -158,34 +159,48 @@ class Database:
         """Run *work*, which must be one writing statement, as a transaction of its own.
 
         On PostgreSQL the statement commits itself, on a connection that the thread keeps: one round
-        trip, where :meth:`transaction` needs three. On SQLite it is a transaction like any other,
-        and *work* may have several statements there.
+        trip, where :meth:`transaction` needs three. On SQLite *work* may have several statements,
+        for the driver (:func:`driver_execute`); they are one transaction, with ``BEGIN IMMEDIATE``.
 
         Raises:
             Unavailable: as :meth:`transaction`.
         """
-        if self.is_sqlite:
-            with self.transaction() as tx:
-                return work(tx)
         with translated():
             connection = self._own_connection()
-            self._tell("commit.before")
             try:
-                result = work(connection)
-            finally:
-                if connection.invalidated or connection.closed:
-                    del self._own.connection
+                if self.is_sqlite:
+                    driver_execute(connection, "BEGIN IMMEDIATE")
+                    result = work(connection)
+                    self._tell("commit.before")
+                    driver_execute(connection, "COMMIT")
                 else:
-                    # Ends SQLAlchemy's own idea of a transaction; the server is told nothing.
-                    connection.rollback()
-                self._own.used = self.clock.monotonic()
+                    self._tell("commit.before")
+                    result = work(connection)
+            finally:
+                self._end_own(connection)
             self._tell("commit.after")
             return result
 
+    def _end_own(self, connection: sa.Connection) -> None:
+        if connection.invalidated or connection.closed:
+            del self._own.connection
+        else:
+            # Ends SQLAlchemy's own idea of a transaction; a server is told nothing.
+            connection.rollback()
+            if self.is_sqlite:
+                connection.connection.rollback()
+        self._own.used = self.clock.monotonic()
+
     def _own_connection(self) -> sa.Connection:
-        """This thread's self-committing connection; after a pause it is asked whether it lives."""
+        """The connection this thread keeps, which begins nothing by itself; a server is asked after
+        a pause whether it lives.
+        """
         connection: sa.Connection | None = getattr(self._own, "connection", None)
-        if connection is not None and self.clock.monotonic() - self._own.used > IDLE_S:
+        if (
+            connection is not None
+            and not self.is_sqlite
+            and self.clock.monotonic() - self._own.used > IDLE_S
+        ):
             try:
                 connection.exec_driver_sql("SELECT 1")
             except exc.DBAPIError:
@@ -194,7 +209,8 @@ class Database:
             else:
                 connection.rollback()
         if connection is None:
-            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            options = {"payctl_own": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+            connection = self.engine.connect().execution_options(**options)
             self._own.connection = connection
             self._owned.add(connection)
         return connection
@@ -249,8 +265,10 @@ class Database:
 
         @event.listens_for(engine, "begin")
         def begin(connection: sa.Connection) -> None:
-            reading = connection.get_execution_options().get("payctl_read", False)
-            connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+            options = connection.get_execution_options()
+            if not options.get("payctl_own", False):
+                reading = options.get("payctl_read", False)
+                connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
         return engine
 
@@ -277,7 +295,10 @@ class Database:
         )
 
         @event.listens_for(engine, "connect")
-        def connect(connection: Any, _record: object) -> None:
+        def connect(connection: Any, record: Any) -> None:
+            from psycopg import RawCursor
+
+            record.info[_RAW_CURSOR] = RawCursor(connection)
             if isinstance(self.clock, AnchoredClock):
                 self.clock.anchor(connection.execute("SELECT clock_timestamp()").fetchone()[0])
                 connection.rollback()
@@ -289,14 +310,19 @@ class Database:
             self._probe(point)
 
 
-def driver_execute(tx: sa.Connection, sql: str, values: Sequence[Any]) -> Any:
+def driver_execute(tx: sa.Connection, sql: str, values: Sequence[Any] = ()) -> Any:
     """Run one statement on the driver's own connection, inside *tx*; returns the driver's cursor.
 
     For the hottest statements only: SQLAlchemy's statement objects cost more there than the
-    database's work. Errors are SQLAlchemy's, as everywhere.
+    database's work. Errors are SQLAlchemy's, as everywhere. The cursor is the connection's only
+    one: take its rows before the next statement.
+
+    Args:
+        sql: with parameters as the server has them: ``$1`` on PostgreSQL, ``?`` on SQLite.
     """
     try:
-        return tx.connection.driver_connection.execute(sql, values)  # type: ignore[union-attr]
+        driver: Any = tx.info.get(_RAW_CURSOR) or tx.connection.driver_connection
+        return driver.execute(sql, values)
     except tx.dialect.loaded_dbapi.Error as error:
         raise _as_sqlalchemy(tx, sql, error) from error
 

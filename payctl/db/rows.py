@@ -25,13 +25,15 @@ def document(rows: Rows) -> str:
     """*rows*, by table, as the JSON that ``jsonb_populate_recordset`` reads: what is missing there
     is NULL, so that is left out.
     """
-    present = {
-        name: [
-            {key: value for key, value in each.items() if value is not None} for each in of_table
-        ]
-        for name, of_table in rows.items()
-    }
-    return json.dumps(present, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    return _encode(
+        {
+            name: [
+                {key: value for key, value in each.items() if value is not None}
+                for each in of_table
+            ]
+            for name, of_table in rows.items()
+        }
+    )
 
 
 def insert_sqlite(
@@ -45,7 +47,10 @@ def insert_sqlite(
     if not rows:
         return 0
     sql, columns = _insertion(table)
-    values = [[convert(row[name]) for name, convert in columns] for row in rows]
+    values = [
+        [row[name] if convert is None else convert(row[name]) for name, convert in columns]
+        for row in rows
+    ]
     return driver_executemany(tx, f"{sql} {conflict}", values)
 
 
@@ -71,29 +76,38 @@ def update_sqlite(
     """
     if not rows:
         return 0
-    names = [name for name in rows[0] if name not in ("id", "version")]
-    convert = {name: _converter(table.c[name].type) for name in names}
-    sets = ", ".join(f"{name} = ?" for name in names)
-    sql = (
-        f"UPDATE {table.name} SET {sets}, version = version + 1"  # noqa: S608 - names of columns
-        f" WHERE id = ? AND version = ? AND {where}"
-    )
+    sql, columns = _change(table, tuple(rows[0]), where)
     values = [
-        [*(convert[name](row[name]) for name in names), row["id"].bytes, row["version"]]
+        [row[name] if convert is None else convert(row[name]) for name, convert in columns]
         for row in rows
     ]
     return driver_executemany(tx, sql, values)
 
 
+#: A column and how its values go to the driver; ``None``: as they are.
+_Columns = list[tuple[str, "Callable[[Any], Any] | None"]]
+
+
 @cache
-def _insertion(table: sa.Table) -> tuple[str, list[tuple[str, Callable[[Any], Any]]]]:
+def _insertion(table: sa.Table) -> tuple[str, _Columns]:
     names = [column.name for column in table.columns]
     places = ", ".join("?" * len(names))
     sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608
     return sql, [(name, _converter(table.c[name].type)) for name in names]
 
 
-def _converter(type_: sa.types.TypeEngine[Any]) -> Callable[[Any], Any]:
+@cache
+def _change(table: sa.Table, given: tuple[str, ...], where: str) -> tuple[str, _Columns]:
+    names = [name for name in given if name not in ("id", "version")]
+    sets = ", ".join(f"{name} = ?" for name in names)
+    sql = (
+        f"UPDATE {table.name} SET {sets}, version = version + 1"  # noqa: S608 - names of columns
+        f" WHERE id = ? AND version = ? AND {where}"
+    )
+    return sql, [(name, _converter(table.c[name].type)) for name in (*names, "id", "version")]
+
+
+def _converter(type_: sa.types.TypeEngine[Any]) -> Callable[[Any], Any] | None:
     if isinstance(type_, Id):
         return lambda value: None if value is None else value.bytes
     if isinstance(type_, Moment):
@@ -102,7 +116,7 @@ def _converter(type_: sa.types.TypeEngine[Any]) -> Callable[[Any], Any]:
         return lambda value: None if value is None else canonical(value)
     if isinstance(type_, Flag):
         return lambda value: None if value is None else int(value)
-    return lambda value: value
+    return None
 
 
 def _plain(value: Any) -> Any:
@@ -115,3 +129,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a row holds a {type(value).__name__}")
+
+
+_encode = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode

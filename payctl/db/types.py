@@ -17,6 +17,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 Text = sa.Text
 #: 64-bit integer: amounts in minor units, counters.
@@ -118,12 +119,13 @@ postgresql.base.ischema_names["xid8"] = TransactionNumber
 
 def canonical(value: Any) -> str:
     """JSON text that is the same for equal values: sorted keys, no spaces, UTF-8 kept."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _CANONICAL.encode(value)
 
 
 def to_micros(value: datetime) -> int:
     """Whole microseconds since 1970, exact (no float in between)."""
-    return (value - _EPOCH) // timedelta(microseconds=1)
+    since = value - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(value: int) -> datetime:

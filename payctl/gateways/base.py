@@ -84,6 +84,9 @@ class Capabilities:
         status_reports_amount: whether a query tells the amount received.
         reports_payer: whether a status names the account that paid, so that money can go back
             there by a payout where the provider has no refund.
+        networks: mobile networks (``mtn``, ``orange``, as :mod:`payctl.gateways.numbering` has
+            them) whose customers it serves itself; empty for one that serves any through others.
+            Routing prefers the gateway of the customer's own network, and excludes none for it.
     """
 
     methods: frozenset[str]
@@ -106,6 +109,7 @@ class Capabilities:
     reference_format: str = "typeid"
     status_reports_amount: bool = True
     reports_payer: bool = False
+    networks: frozenset[str] = frozenset()
     #: currency code -> smallest and largest amount in minor units
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     #: currency code -> amounts must be a multiple of this many minor units
@@ -282,11 +286,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class BalanceLine:
-    """What the provider says it holds for us."""
+    """What the provider says it holds for us.
+
+    ``part`` is ``collect`` (what came in from sales) or ``float`` (what was put there in advance
+    for payouts), where the provider keeps the two apart.
+    """
 
     currency: str
     available_minor: int
     pending_minor: int = 0
+    part: str = "collect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +372,7 @@ class Gateway(Protocol):
         """
 
     def balance(self) -> list[BalanceLine]:
-        """What the provider holds for us, a line per currency.
+        """What the provider holds for us, a line per currency and part.
 
         Raises:
             NotSent: ``gateway.unreachable``; nothing can be said about the balance.

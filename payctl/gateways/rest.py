@@ -59,11 +59,13 @@ class Rest:
         path: str,
         *,
         deadline_s: float,
-        body: Mapping[str, Any] | list[Any] | None = None,
+        body: Mapping[str, Any] | list[Any] | bytes | None = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Make one call within *deadline_s* seconds, its token included; never raises."""
+        """Make one call within *deadline_s* seconds, its token included; never raises. A *body* of
+        bytes is JSON already and goes as it is.
+        """
         until = self._clock.monotonic() + deadline_s
         sent: dict[str, str] = {"Accept": "application/json", "User-Agent": USER_AGENT}
         sent.update(headers or {})
@@ -73,7 +75,7 @@ class Rest:
             content = urlencode(form).encode()
         elif body is not None:
             sent["Content-Type"] = "application/json"
-            content = json.dumps(body, ensure_ascii=False).encode()
+            content = body if isinstance(body, bytes) else _json(body)
         if self._tokens is None:
             return self._send(method, path, sent, content, until)
         token = self._tokens.current(self._left(until))
@@ -109,6 +111,10 @@ class Rest:
 
     def _left(self, until: float) -> float:
         return max(until - self._clock.monotonic(), 0.1)
+
+
+def _json(data: Mapping[str, Any] | list[Any]) -> bytes:
+    return json.dumps(data, ensure_ascii=False).encode()
 
 
 def json_object(reply: Reply) -> dict[str, Any]:

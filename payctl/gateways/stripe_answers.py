@@ -288,7 +288,7 @@ def of_balance(data: Mapping[str, Any]) -> list[BalanceLine]:
         for line in data[kind]:
             currency = str(line["currency"]).upper()
             sums.setdefault(currency, [0, 0])[place] += from_stripe(int(line["amount"]), currency)
-    return [BalanceLine(code, *pair) for code, pair in sorted(sums.items())]
+    return [BalanceLine(code, free, held) for code, (free, held) in sorted(sums.items())]
 
 
 def _refund_code(reason: str) -> str:

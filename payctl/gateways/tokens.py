@@ -95,13 +95,19 @@ class Tokens:
         """The token, or the reply that says why there is none.
 
         That reply never has the fault ``UNKNOWN``: whatever went wrong, the call that needed the
-        token was not made, so nothing of it was sent.
+        token was not made, so nothing of it was sent. Waiting for another thread that renews counts
+        against *deadline_s*.
         """
-        with self._lock:
+        until = self._clock.monotonic() + deadline_s
+        if not self._lock.acquire(timeout=deadline_s):
+            return Reply(None, {}, b"", Outcome.NOT_SENT, "no token: another call waits for it")
+        try:
             kept = self._store.get(self._key())
             if kept is not None and kept.expires_at > self._clock.now():
                 return kept.text
-            return self._renew(deadline_s)
+            return self._renew(max(until - self._clock.monotonic(), 0.1))
+        finally:
+            self._lock.release()
 
     def drop(self, refused: str) -> None:
         """Forget *refused*, unless another thread or process has replaced it meanwhile."""

@@ -214,11 +214,17 @@ class Lookup:
     ) -> None:
         """The payments its events are about, or the receipt that was booked for them."""
         c = webhook_event.c
-        query = sa.select(c.id, c.account, c.our_reference, c.provider_reference).where(condition)
+        columns = (c.id, c.account, c.our_reference, c.provider_reference, c.token_hash)
+        query = sa.select(*columns).where(condition)
         for row in tx.execute(query.order_by(c.id).limit(MAX_PAYMENTS)):
             names = [name for name in (row.our_reference, row.provider_reference) if name]
-            a = t.attempt.c
-            about = sa.or_(a.our_reference.in_(names), a.provider_reference.in_(names))
+            a, k = t.attempt.c, t.attempt_token.c
+            proved = sa.select(k.attempt_id).where(
+                k.gateway_account == row.account, k.token_hash == row.token_hash
+            )
+            about = sa.or_(
+                a.our_reference.in_(names), a.provider_reference.in_(names), a.id.in_(proved)
+            )
             here = sa.and_(a.gateway_account == row.account, about)
             before = len(found.payments)
             self._payments_of(tx, found, a.payment_id, here)

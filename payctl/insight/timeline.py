@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from payctl.ids import encode
 from payctl.ledger.model import Journal, PostedEntry
+from payctl.payments.destinations import masked
 from payctl.payments.details import PaymentDetail
-from payctl.payments.records import Attempt
+from payctl.payments.records import Attempt, Refund
 
 if TYPE_CHECKING:
     from payctl.insight.dossier import Call, Dossier
@@ -88,7 +89,7 @@ def _payment(found: PaymentDetail) -> Iterator[Item]:
     for refund in found.refunds:
         yield Item(refund.created_at, "refund", str(refund.state), encode("refund", refund.id),
                    refund.gateway_account, refund.amount_minor, refund.currency,
-                   note=_joined(refund.reason, refund.failure_code,
+                   note=_joined(refund.reason, refund.failure_code, _by_payout(refund),
                                 f"by {refund.requested_by}"))  # fmt: skip
     for dispute in found.disputes:
         yield Item(dispute.created_at, "dispute", str(dispute.status),
@@ -97,6 +98,12 @@ def _payment(found: PaymentDetail) -> Iterator[Item]:
                                                   dispute.response))  # fmt: skip
     for attempt in found.attempts:
         yield _attempt(attempt)
+
+
+def _by_payout(refund: Refund) -> str | None:
+    """That a refund goes back as a payout, and to whom, masked."""
+    payee = refund.payee()
+    return f"payout to {masked(payee)}" if payee is not None else None
 
 
 def _route(at: datetime, route: Mapping[str, Any]) -> Iterator[Item]:

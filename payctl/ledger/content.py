@@ -63,7 +63,7 @@ def content(journal: Journal) -> bytes:
     parts = [
         head(
             journal.id, journal, journal.posted_at, journal.effective_at, journal.period,
-            journal.meta, legs=len(journal.entries),
+            canonical(journal.meta), legs=len(journal.entries),
         )
     ]  # fmt: skip
     for entry in journal.entries:
@@ -79,11 +79,11 @@ def head(
     posted_at: datetime,
     effective_at: datetime,
     period: int,
-    meta: Mapping[str, Any],
+    meta: str,
     *,
     legs: int,
 ) -> bytes:
-    """The part of the content before the legs."""
+    """The part of the content before the legs; *meta* is canonical JSON."""
     return framed(
         [
             b"payctl.journal/1",
@@ -97,7 +97,7 @@ def head(
             _id(what.reverses_id),
             what.actor.encode(),
             _text(what.reason),
-            canonical(meta).encode(),
+            meta.encode(),
             _number(legs),
         ]
     )

@@ -52,6 +52,8 @@ def checked(draft: Draft) -> Draft:
                 kind=draft.kind,
                 difference=format_money(rest, currency),
             )
+    if len(legs) == len(draft.legs) and draft.reason is None and draft.effective_at is None:
+        return draft
     return replace(
         draft,
         legs=legs,

@@ -60,6 +60,7 @@ class Batch:
     journals: Sequence[Decided]
     slots: list[_Slot]
     legs: list[tuple[int, int, _Slot, str, int, bytes]]
+    metas: list[str]
     heads: list[bytes]
 
     def posted(self, after_minor: Sequence[int], versions: Sequence[int]) -> list[Posted]:
@@ -85,20 +86,16 @@ def batch(tx: sa.Connection, journals: Sequence[Decided]) -> Batch:
     """Lay out *journals* for :func:`write` or for another function that posts on the way."""
     slots: dict[UUID, _Slot] = {}
     legs: list[tuple[int, int, _Slot, str, int, bytes]] = []
-    heads = []
+    metas = [canonical(each.meta) for each in journals]
+    heads = [
+        content.head(
+            each.id, each.draft, each.posted_at, each.effective_at, each.period, meta,
+            legs=len(each.draft.legs),
+        )
+        for each, meta in zip(journals, metas, strict=True)
+    ]  # fmt: skip
     for number, each in enumerate(journals, start=1):
         draft = each.draft
-        heads.append(
-            content.head(
-                each.id,
-                draft,
-                each.posted_at,
-                each.effective_at,
-                each.period,
-                each.meta,
-                legs=len(draft.legs),
-            )
-        )
         for place, leg in enumerate(draft.legs, start=1):
             account = each.accounts[leg.account, leg.currency]
             slot = slots.get(account.id)
@@ -111,7 +108,7 @@ def batch(tx: sa.Connection, journals: Sequence[Decided]) -> Batch:
     ordered = sorted(slots.values(), key=lambda slot: (not slot.account.guarded, slot.account.id))
     for place, slot in enumerate(ordered, start=1):
         slot.place = place
-    return Batch(journals, ordered, legs, heads)
+    return Batch(journals, ordered, legs, metas, heads)
 
 
 class Unwritten(Enum):
@@ -134,7 +131,9 @@ def write(tx: sa.Connection, journals: Sequence[Decided]) -> list[Posted] | Unwr
 
 #: How many parameters ``ledger_post`` takes.
 PARAMETERS = 25
-POST = "SELECT state, balances, versions FROM ledger_post(%s)" % ", ".join(["%s"] * PARAMETERS)  # noqa: S608, UP031
+POST = "SELECT state, balances, versions FROM ledger_post(%s)" % ", ".join(  # noqa: S608, UP031
+    [f"${place}" for place in range(1, PARAMETERS + 1)]
+)
 
 
 def parameters(laid_out: Batch) -> list[str]:
@@ -153,7 +152,7 @@ def parameters(laid_out: Batch) -> list[str]:
         plain_array([_hex(draft.reverses_id) for draft in drafts]),
         text_array([draft.actor for draft in drafts]),
         text_array([draft.reason for draft in drafts]),
-        text_array([canonical(each.meta) for each in journals]),
+        text_array(laid_out.metas),
         plain_array([str(len(draft.legs)) for draft in drafts]),
         bytes_array(laid_out.heads),
         plain_array([slot.account.id.hex for slot in slots]),
@@ -258,8 +257,8 @@ def _write_sqlite(tx: sa.Connection, laid_out: Batch) -> list[Posted] | Unwritte
             (each.id.bytes, each.draft.kind, each.draft.posting_key, to_micros(each.posted_at),
              to_micros(each.effective_at), each.period, len(each.draft.legs),
              _bytes(each.draft.reverses_id), _bytes(each.draft.payment_id), each.draft.actor,
-             each.draft.reason, canonical(each.meta), content.digest(bytes_))
-            for each, bytes_ in zip(journals, contents, strict=True)
+             each.draft.reason, meta, content.digest(bytes_))
+            for each, meta, bytes_ in zip(journals, laid_out.metas, contents, strict=True)
         ],
     )  # fmt: skip
     return laid_out.posted(after_minor, versions)

@@ -21,7 +21,7 @@ from payctl.db.actor import Actor
 from payctl.db.engine import Database, driver_execute
 from payctl.errors import Conflict, NotFound
 from payctl.ledger.accounts import full_code, line_of, owner_of
-from payctl.ledger.tables import account, balance, period
+from payctl.ledger.tables import account, balance
 from payctl.money import exponent, format_money
 
 #: Balance rows of one striped account on PostgreSQL; SQLite has one writer and needs one.
@@ -75,7 +75,7 @@ class Balance:
         return self.posted_minor - self.held_minor - self.floor_minor
 
 
-_CLOSED_UNTIL = sa.select(sa.func.max(period.c.yyyymm)).where(period.c.state != "open")
+_CLOSED_UNTIL = "SELECT coalesce(max(yyyymm), 0) FROM period WHERE state <> 'open'"
 _FIND = (
     "SELECT id, code, currency, kind, normal_side, mode, stripes, status FROM account WHERE code"
 )
@@ -83,7 +83,7 @@ _FIND = (
 
 def closed_until(tx: sa.Connection) -> int:
     """The last month (yyyymm) that takes no more journals; 0 when none is closed."""
-    return tx.scalar(_CLOSED_UNTIL) or 0
+    return int(driver_execute(tx, _CLOSED_UNTIL).fetchone()[0])
 
 
 def find(tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
@@ -94,7 +94,7 @@ def find(tx: sa.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Acco
         places = ", ".join("?" * len(codes))
         rows = driver_execute(tx, f"{_FIND} IN ({places})", codes)
     else:
-        rows = driver_execute(tx, f"{_FIND} = ANY (%s)", (codes,))
+        rows = driver_execute(tx, f"{_FIND} = ANY ($1)", (codes,))
     found = {}
     for id_, code, currency, kind, side, mode, stripes, status in rows.fetchall():
         if (code, currency) in wanted:

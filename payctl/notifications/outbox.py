@@ -83,7 +83,9 @@ class Outbox:
         Raises:
             InvalidInput: ``notification.too_large``.
         """
-        row = self._checked(type, object_kind, object_id, 0, data)
+        now = self._db.clock.now()
+        row = Notification(self._db.ids.new(now), type, object_kind, object_id, 0, data, now)
+        _check_size(row)
         statement = self._insert(row)
         for _turn in range(_TURNS):
             if tx.execute(statement).first() is not None:
@@ -106,45 +108,11 @@ class Outbox:
         Raises:
             InvalidInput: ``notification.too_large``.
         """
-        rows = [self.row(type, object_kind, id_, 1, data) for id_, data in objects]
+        now, rows = self._db.clock.now(), []
+        for id_, data in objects:
+            rows.append(row(self._db.ids.new(now), now, type, object_kind, id_, 1, data))
         if rows:
             tx.execute(sa.insert(notification), rows)
-
-    def row(
-        self,
-        type: str,
-        object_kind: str,
-        object_id: UUID,
-        sequence: int,
-        data: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """A notification's row, for whoever writes it together with others and knows that
-        *sequence* is the object's next.
-
-        Raises:
-            InvalidInput: ``notification.too_large``.
-        """
-        made = self._checked(type, object_kind, object_id, sequence, data)
-        return {name: getattr(made, name) for name in Notification.__slots__}
-
-    def _checked(
-        self,
-        type: str,
-        object_kind: str,
-        object_id: UUID,
-        sequence: int,
-        data: Mapping[str, Any],
-    ) -> Notification:
-        now = self._db.clock.now()
-        row = Notification(self._db.ids.new(), type, object_kind, object_id, sequence, data, now)
-        # Short values cannot make it too large, and nearly all are short.
-        if len(data) > _FEW or any(len(str(value)) > _SHORT for value in data.values()):
-            size = len(canonical(row.payload()).encode())
-            if size >= MAX_PAYLOAD_BYTES:
-                raise InvalidInput(
-                    "notification.too_large", type=type, size=size, limit=MAX_PAYLOAD_BYTES
-                )
-        return row
 
     def _insert(self, row: Notification) -> sa.Executable:
         table = notification
@@ -188,6 +156,37 @@ class Outbox:
             query = query.where(notification.c.id > after)
         with self._db.read() as tx:
             return tuple(Notification(**row) for row in tx.execute(query).mappings())
+
+
+def row(
+    id_: UUID,
+    at: datetime,
+    type: str,
+    object_kind: str,
+    object_id: UUID,
+    sequence: int,
+    data: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A notification's row, for whoever writes it together with others and knows that *sequence* is
+    the object's next.
+
+    Raises:
+        InvalidInput: ``notification.too_large``.
+    """
+    made = Notification(id_, type, object_kind, object_id, sequence, data, at)
+    _check_size(made)
+    return {name: getattr(made, name) for name in Notification.__slots__}
+
+
+def _check_size(row: Notification) -> None:
+    data = row.data
+    # Short values cannot make it too large, and nearly all are short.
+    if len(data) > _FEW or any(len(str(value)) > _SHORT for value in data.values()):
+        size = len(canonical(row.payload()).encode())
+        if size >= MAX_PAYLOAD_BYTES:
+            raise InvalidInput(
+                "notification.too_large", type=row.type, size=size, limit=MAX_PAYLOAD_BYTES
+            )
 
 
 def public_id(object_kind: str, object_id: UUID) -> str:

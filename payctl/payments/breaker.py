@@ -119,6 +119,10 @@ class Breakers:
 
     # -- before a call ----------------------------------------------------------------------------
 
+    def states(self, tx: sa.Connection | None) -> Mapping[Key, Breaker]:
+        """What :meth:`peek` judges by; another object whenever it was read anew."""
+        return self._states(tx)[0]
+
     def peek(self, tx: sa.Connection | None, account: str, op_class: str) -> Verdict:
         """What :meth:`decide` would say, without taking a probe."""
         states, behind = self._states(tx)
@@ -225,14 +229,7 @@ class Breakers:
             if self._buffered + number < self._flush_every and waited_s < FLUSH_S:
                 return Sampling(counts, number, {}, [])
             held = self._take_buffer()
-        minute, whole = minute_of(self._db.clock.now()), _sum(held, counts)
-        rows = [
-            {
-                "account": account, "op_class": op_class, "minute": minute, "stripe": self._stripe,
-                **{name: values.get(name, 0) for name in store.COUNTERS},
-            }
-            for (account, op_class), values in sorted(whole.items())
-        ]  # fmt: skip
+        rows = store.sample_rows(self._db, self._stripe, _sum(held, counts))
         return Sampling(counts, number, held, rows)
 
     def sampled(self, sampling: Sampling, *, done: bool) -> None:
@@ -244,11 +241,6 @@ class Breakers:
                 self._keep(sampling.counts, sampling.number)
             elif not done and sampling.held:
                 self._keep(sampling.held, 0)
-
-    def write_samples(self, tx: sa.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows of :meth:`sample` inside *tx*."""
-        counts = {(row["account"], row["op_class"]): row for row in rows}
-        store.add_samples(self._db, tx, self._stripe, counts)
 
     def record_end(self, tx: sa.Connection, account: str, op_class: str, *, won: bool) -> None:
         """Count how a payment ended that was still open after its call, learned later.

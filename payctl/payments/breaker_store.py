@@ -7,7 +7,7 @@ keeps its own time throughout.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.clock import SystemClock
 from payctl.db.engine import Database
+from payctl.db.rows import insert_sqlite
 from payctl.db.types import Int, Moment
 from payctl.payments.breaker_model import WINDOW_MINUTES, Breaker, State, minute_of
 from payctl.payments.gateway_tables import breaker, breaker_change, breaker_sample
@@ -121,8 +122,11 @@ def add_samples(
     counts: Mapping[tuple[str, str], Mapping[str, int]],
 ) -> None:
     """Add to this minute's samples, in one order of rows for all writers."""
+    if db.is_sqlite:
+        write_samples(tx, sample_rows(db, stripe, counts))
+        return
     for (account, op_class), values in sorted(counts.items()):
-        statement = _insert(db, breaker_sample).values(
+        statement = postgresql.insert(breaker_sample).values(
             account=account,
             op_class=op_class,
             minute=server_minute(db),
@@ -135,6 +139,30 @@ def add_samples(
                 set_={name: breaker_sample.c[name] + statement.excluded[name] for name in COUNTERS},
             )
         )
+
+
+def sample_rows(
+    db: Database, stripe: int, counts: Mapping[tuple[str, str], Mapping[str, int]]
+) -> list[dict[str, Any]]:
+    """*counts* as rows of this minute by the book's clock, in one order for all writers."""
+    minute = minute_of(db.clock.now())
+    return [
+        {
+            "account": account, "op_class": op_class, "minute": minute, "stripe": stripe,
+            **{name: values.get(name, 0) for name in COUNTERS},
+        }
+        for (account, op_class), values in sorted(counts.items())
+    ]  # fmt: skip
+
+
+def write_samples(tx: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Add :func:`sample_rows` to what SQLite has of them."""
+    insert_sqlite(tx, breaker_sample, rows, _ADD)
+
+
+_ADD = "ON CONFLICT (account, op_class, minute, stripe) DO UPDATE SET " + ", ".join(
+    f"{name} = {name} + excluded.{name}" for name in COUNTERS
+)
 
 
 def prune(db: Database, tx: sa.Connection) -> int:

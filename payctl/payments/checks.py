@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from payctl.ledger.check import Check, Violation
 from payctl.ledger.tables import account, balance
 from payctl.payments import tables as t
+from payctl.payments.float_tables import float_topup
 from payctl.payments.model import LIVE_ATTEMPT_STATES, PaymentStatus, RefundState
 
 Sums = dict[tuple[str, str], int]
@@ -25,6 +26,7 @@ def all_checks() -> list[Check]:
             "unapplied:* = receipts that belong to no order, not yet refunded",
             _unapplied,
         ),
+        Check("transit", "transit:* = float top-ups on their way", _transit),
         Check("wallet_pending", "wallet:*:pending = pending parts of all sales", _pending),
         Check("disputed", "dispute:* = what providers hold of disputes not lost", _contested),
         Check("wallet_disputed", "wallet:*:disputed = frozen parts of open disputes", _frozen),
@@ -82,6 +84,17 @@ def _unapplied(tx: sa.Connection) -> list[Violation]:
     )
     open_ = {(f"unapplied:{g}", c): int(n) for g, c, n in tx.execute(query)}
     return _compare(tx, "unapplied", "unapplied:%", open_)
+
+
+def _transit(tx: sa.Connection) -> list[Violation]:
+    c = float_topup.c
+    query = (
+        sa.select(c.account, c.currency, sa.func.sum(c.amount_minor))
+        .where(c.state == "sent")
+        .group_by(c.account, c.currency)
+    )
+    open_ = {(f"transit:{g}", currency): int(n) for g, currency, n in tx.execute(query)}
+    return _compare(tx, "transit", "transit:%", open_)
 
 
 def _pending(tx: sa.Connection) -> list[Violation]:

@@ -11,7 +11,7 @@ each other).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -25,15 +25,16 @@ from payctl.gateways.base import Answer
 from payctl.ledger import posting
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
-from payctl.notifications.outbox import Outbox
+from payctl.notifications import outbox
 from payctl.notifications.tables import notification
-from payctl.payments import model, postings
+from payctl.payments import breaker_store, model, postings
 from payctl.payments import tables as t
 from payctl.payments.announcements import announcement
+from payctl.payments.attempt_rows import attempt_columns, call_row
 from payctl.payments.breaker import Breakers
 from payctl.payments.model import RECEIVED, STATUS_OF, AttemptState, PaymentStatus
-from payctl.payments.outcomes import Applied, attempt_columns, call_row
-from payctl.payments.records import Attempt, Payment
+from payctl.payments.outcomes import Applied
+from payctl.payments.records import Attempt, Payment, changed
 from payctl.payments.sales import Sale
 
 #: States whose meaning for the payment needs nothing but the answer.
@@ -55,7 +56,7 @@ class Answered:
     probe: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Planned:
     """What an answer changes, before it is written."""
 
@@ -79,14 +80,12 @@ class FirstAnswers:
         book: Book,
         rates: RateBook,
         breakers: Breakers,
-        outbox: Outbox,
         random: Random | None = None,
     ) -> None:
         self._db = db
         self._book = book
         self._rates = rates
         self._breakers = breakers
-        self._outbox = outbox
         self._random = random or Random()  # noqa: S311 - jitter
 
     def apply(self, actor: Actor, answered: Sequence[Answered]) -> list[Applied | None]:
@@ -132,6 +131,8 @@ class FirstAnswers:
             return None
         if self._breakers.matters(answer) or model.may_fail_over(answer):
             return None
+        if answer.provider_data or answer.payer is not None:
+            return None
         now = self._db.clock.now()
         step = model.after_call(
             attempt.seen(payment.manual_capture), answer, now, self._random.uniform(-1, 1)
@@ -142,27 +143,28 @@ class FirstAnswers:
         if received and payment.manual_capture:
             return None
         reference = answer.provider_reference or attempt.provider_reference
-        changed = replace(
+        seen = changed(
             attempt,
             **attempt_columns(attempt, answer, step, reference, now),
             receipt="order" if received else None,
             version=1,
             updated_at=now,
         )
-        plan = _Planned(place, answered, self._moved(payment, changed, answer), changed)
-        return self._with_sale(actor, plan) if received else plan
+        if received:
+            return self._with_sale(actor, place, answered, seen)
+        return _Planned(place, answered, self._moved(payment, seen, answer), seen)
 
     def _moved(self, payment: Payment, attempt: Attempt, answer: Answer) -> Payment:
-        """The payment after an answer that brought no money yet."""
+        """The payment after an answer that brought no money."""
         status = STATUS_OF[attempt.state]
         authorized = payment.authorized_minor
         if attempt.state is AttemptState.AUTHORIZED:
             authorized = min(answer.amount_minor or attempt.amount_minor, payment.amount_minor)
-        failed = not attempt.state.live and attempt.state not in RECEIVED
-        return replace(
+        code = payment.failure_code
+        return changed(
             payment,
             status=status,
-            failure_code=(answer.code or str(attempt.state)) if failed else payment.failure_code,
+            failure_code=code if attempt.state.live else answer.code or str(attempt.state),
             gateway_account=attempt.gateway_account,
             attempt_id=attempt.id,
             authorized_minor=authorized,
@@ -171,31 +173,36 @@ class FirstAnswers:
             updated_at=attempt.updated_at,
         )
 
-    def _with_sale(self, actor: Actor, plan: _Planned) -> _Planned | None:
-        """*plan* with what the money is posted as; ``None`` where no rate is known."""
-        payment, attempt, answer = plan.answered.payment, plan.attempt, plan.answered.answer
+    def _with_sale(
+        self, actor: Actor, place: int, answered: Answered, attempt: Attempt
+    ) -> _Planned | None:
+        """Money that was received, and what it is posted as; ``None`` where no rate is known."""
+        payment, answer = answered.payment, answered.answer
         amount = answer.amount_minor if answer.amount_minor is not None else attempt.amount_minor
         sale = self._sale(payment)
         if sale is None:
             return None
         part = sale.captured(payment, amount)
         key = f"capture:{attempt.id}:{payment.captured_minor}"
-        plan.drafts.append(
-            postings.capture(payment, attempt, sale, part, key=key, actor=actor.name)
-        )
+        drafts = [postings.capture(payment, attempt, sale, part, key=key, actor=actor.name)]
         if answer.fee is not None and answer.fee.amount_minor > 0:
-            plan.drafts.append(postings.fee(attempt, answer.fee, actor=actor.name))
-        plan.payment = replace(
-            plan.payment,
+            drafts.append(postings.fee(attempt, answer.fee, actor=actor.name))
+        paid = changed(
+            payment,
             status=PaymentStatus.SUCCEEDED,
             failure_code=None,
+            gateway_account=attempt.gateway_account,
+            attempt_id=attempt.id,
+            next_check_at=None,
+            version=1,
+            updated_at=attempt.updated_at,
             captured_minor=payment.captured_minor + amount,
             rate=sale.as_json(),
             commission_minor=payment.commission_minor + part.income_minor,
             vat_minor=payment.vat_minor + part.vat_minor,
             pending_minor=payment.pending_minor + part.owner_minor,
         )
-        return plan
+        return _Planned(place, answered, paid, attempt, drafts)
 
     def _sale(self, payment: Payment) -> Sale | None:
         terms, at = self._rates.terms(), payment.created_at
@@ -229,7 +236,14 @@ class FirstAnswers:
             "payment": [_changes(each.payment, _PAYMENT) for each in ordered],
             "attempt": [_changes(each.attempt, _ATTEMPT) for each in ordered],
             "provider_call": [
-                call_row(self._db, each.attempt.id, each.answered.answer, "process", "create")
+                call_row(
+                    self._db.ids.new(each.attempt.updated_at),
+                    each.attempt.updated_at,
+                    each.attempt.id,
+                    each.answered.answer,
+                    "process",
+                    "create",
+                )
                 for each in ordered
             ],
             "notification": told,
@@ -260,7 +274,7 @@ class FirstAnswers:
             raise _NotPlain
         rows.insert_sqlite(tx, t.provider_call, document["provider_call"])
         rows.insert_sqlite(tx, notification, document["notification"])
-        self._breakers.write_samples(tx, document["breaker_sample"])
+        breaker_store.write_samples(tx, document["breaker_sample"])
         return posted
 
     def _told(
@@ -270,8 +284,9 @@ class FirstAnswers:
         told, audited = [], []
         for each in planned:
             kind, data = f"payment.{each.payment.status}", announcement(each.payment)
-            told.append(self._outbox.row(kind, "payment", each.payment.id, 2, data))
-            audited.append(audit.row(self._db, actor, kind, "payment", each.payment.id, data))
+            id_, now, ids = each.payment.id, each.payment.updated_at, self._db.ids
+            told.append(outbox.row(ids.new(now), now, kind, "payment", id_, 2, data))
+            audited.append(audit.row(ids.new(now), now, actor, kind, "payment", id_, data))
         return told, audited
 
 
@@ -280,7 +295,7 @@ class FirstAnswers:
 _GO_THE_LONG_WAY = frozenset({"40001", "40P01", "23505", "23514"})
 
 _ANSWERED = "SELECT balances, versions FROM payments_answered(%s)" % ", ".join(  # noqa: UP031, S608
-    ["%s"] * (2 + posting.PARAMETERS)
+    [f"${place}" for place in range(1, 3 + posting.PARAMETERS)]
 )
 _PAYMENT = (
     "status", "gateway_account", "attempt_id", "failure_code", "captured_minor",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +19,8 @@ from payctl.db import audit, rows
 from payctl.db.actor import Actor
 from payctl.db.engine import Database, driver_execute
 from payctl.db.tables import idempotency as keys
-from payctl.errors import Conflict, PayctlError
-from payctl.notifications.outbox import Outbox
+from payctl.errors import Conflict, InvalidInput, PayctlError
+from payctl.notifications import outbox
 from payctl.notifications.tables import notification
 from payctl.parties.service import Parties
 from payctl.parties.tables import party
@@ -32,6 +33,7 @@ from payctl.payments.model import LEASE, Operation, PaymentStatus
 from payctl.payments.records import Attempt, Payment, row_of
 from payctl.payments.requests import PaymentInput
 from payctl.payments.routing import Decision, Router, RouteRequest
+from payctl.payments.unroutable import refusal
 
 SCOPE = "payment"
 
@@ -74,14 +76,12 @@ class Intake:
         breakers: Breakers,
         dispatch: Dispatch,
         parties: Parties,
-        outbox: Outbox,
     ) -> None:
         self._db = db
         self._router = router
         self._breakers = breakers
         self._dispatch = dispatch
         self._parties = parties
-        self._outbox = outbox
         self._known_parties: set[str] = set()
 
     def begin(
@@ -90,7 +90,9 @@ class Intake:
         """Write down all of *wanted*, which are valid; one result for each, in order.
 
         A key that is taken gives the payment it stands for, or ``key.reused`` when that was asked
-        for with other words; the others are written all the same.
+        for with other words; the others are written all the same. What no gateway could ever take
+        is refused (``route.no_currency``, ``no_method``, ``no_country``, ``no_amount``,
+        ``no_manual_capture``), and nothing is written for it.
 
         Args:
             tx: write inside this transaction (a rehearsal); default: in one of its own.
@@ -102,7 +104,15 @@ class Intake:
             if each.key in first:
                 continue
             first[each.key] = place
-            planned[place] = self._plan(actor, each, tx)
+            plan = self._plan(actor, each, tx)
+            if isinstance(plan, _Planned):
+                planned[place] = plan
+            else:
+                results[place] = plan
+        if results:
+            # A key that stands for a payment answers with it, whatever gateways take today.
+            taken = self._taken([wanted[place] for place in results], tx)
+            results = {at: taken.get(wanted[at].key, each) for at, each in results.items()}
         while planned:
             if self._write(list(planned.values()), tx):
                 results |= {place: one.begun for place, one in planned.items()}
@@ -134,13 +144,19 @@ class Intake:
                 results[place] = leader
 
     def route_request(
-        self, what: PaymentInput | Payment, payment_id: UUID, tried: frozenset[str] = frozenset()
+        self,
+        what: PaymentInput | Payment,
+        payment_id: UUID,
+        tried: frozenset[str] = frozenset(),
+        at: datetime | None = None,
     ) -> RouteRequest:
-        """What routing needs to know of a payment; accounts that were *tried* are left out."""
+        """What routing needs to know of a payment, now or *at* a moment; accounts that were *tried*
+        are left out.
+        """
         return RouteRequest(
             amount_minor=what.amount_minor,
             currency=what.currency,
-            at=self._db.clock.now(),
+            at=at or self._db.clock.now(),
             country=what.country,
             method=what.method,
             organiser=what.organiser,
@@ -153,16 +169,23 @@ class Intake:
 
     # -- planning ---------------------------------------------------------------------------------
 
-    def _plan(self, actor: Actor, wanted: PaymentInput, tx: sa.Connection | None) -> _Planned:
-        payment_id, attempt_id, now = self._db.ids.new(), self._db.ids.new(), self._db.clock.now()
-        decision = self._router.decide(tx, self.route_request(wanted, payment_id))
+    def _plan(
+        self, actor: Actor, wanted: PaymentInput, tx: sa.Connection | None
+    ) -> _Planned | InvalidInput:
+        """The rows of a payment, or why no gateway could ever take it."""
+        now, ids = self._db.clock.now(), self._db.ids
+        payment_id, attempt_id = ids.new(now), ids.new(now)
+        request = self.route_request(wanted, payment_id, at=now)
+        decision = self._router.decide(tx, request)
+        if decision.chosen is None and (refused := refusal(request, decision)) is not None:
+            return refused
         attempt = None
         if decision.chosen is not None:
             attempt = self._dispatch.draft(
-                attempt_id, payment_id, Operation.COLLECT, decision.chosen, wanted.amount_minor,
-                wanted.currency,
+                attempt_id, now, payment_id, Operation.COLLECT, decision.chosen,
+                wanted.amount_minor, wanted.currency,
             )  # fmt: skip
-        payment = self._payment(wanted, payment_id, actor, decision, attempt)
+        payment = _payment(wanted, payment_id, now, actor, decision, attempt)
         kind, data = f"payment.{payment.status}", announcement(payment)
         return _Planned(
             wanted,
@@ -172,51 +195,9 @@ class Intake:
                 "outcome": "created", "subject_id": payment_id, "response": None,
                 "created_at": now,
             },
-            told=self._outbox.row(kind, "payment", payment_id, 1, data),
-            audited=audit.row(self._db, actor, kind, "payment", payment_id, data),
+            told=outbox.row(ids.new(now), now, kind, "payment", payment_id, 1, data),
+            audited=audit.row(ids.new(now), now, actor, kind, "payment", payment_id, data),
         )  # fmt: skip
-
-    def _payment(
-        self,
-        wanted: PaymentInput,
-        payment_id: UUID,
-        actor: Actor,
-        decision: Decision,
-        attempt: Attempt | None,
-    ) -> Payment:
-        """The payment as it is first written: on its way, or failed because nobody can take it."""
-        now, sent = self._db.clock.now(), attempt is not None
-        return Payment(
-            id=payment_id,
-            status=PaymentStatus.PROCESSING if sent else PaymentStatus.FAILED,
-            amount_minor=wanted.amount_minor,
-            currency=wanted.currency,
-            method=wanted.method,
-            country=wanted.country,
-            sale_type=wanted.sale_type,
-            manual_capture=wanted.manual_capture,
-            order_ref=wanted.order,
-            event_ref=wanted.event,
-            organiser=wanted.organiser,
-            user_ref=wanted.user,
-            email=wanted.email,
-            phone=wanted.phone,
-            description=wanted.description,
-            metadata=dict(wanted.metadata),
-            return_url=wanted.return_url,
-            cancel_url=wanted.cancel_url,
-            preferred=list(wanted.preferred),
-            payment_token=wanted.payment_token,
-            expires_at=wanted.expires_at,
-            gateway_account=decision.chosen,
-            attempt_id=attempt.id if attempt is not None else None,
-            failure_code=None if sent else "no_route",
-            route=decision.as_json(),
-            created_by=actor.name,
-            created_at=now,
-            updated_at=now,
-            next_check_at=now + LEASE if sent else None,
-        )
 
     def _give_back(self, planned: _Planned) -> None:
         """A probe that was claimed for a payment which is not sent after all."""
@@ -246,7 +227,7 @@ class Intake:
                 return self._write_sqlite(connection, document, audited)
             text = rows.document({**document, "audit": audit.chainable(audited)})
             chain = audit.chain_of(self._db, connection)
-            sql = "SELECT payments_begin(%s, %s)"
+            sql = "SELECT payments_begin($1, $2)"
             return bool(driver_execute(connection, sql, (text, chain)).fetchone()[0])
 
         done = write(tx) if tx is not None else self._db.at_once(write)
@@ -289,6 +270,49 @@ class Intake:
             with self._db.read() as reading:
                 read(reading)
         return found
+
+
+def _payment(
+    wanted: PaymentInput,
+    payment_id: UUID,
+    now: datetime,
+    actor: Actor,
+    decision: Decision,
+    attempt: Attempt | None,
+) -> Payment:
+    """The payment as it is first written: on its way, or failed because nobody can take it."""
+    sent = attempt is not None
+    return Payment(
+        id=payment_id,
+        status=PaymentStatus.PROCESSING if sent else PaymentStatus.FAILED,
+        amount_minor=wanted.amount_minor,
+        currency=wanted.currency,
+        method=wanted.method,
+        country=wanted.country,
+        sale_type=wanted.sale_type,
+        manual_capture=wanted.manual_capture,
+        order_ref=wanted.order,
+        event_ref=wanted.event,
+        organiser=wanted.organiser,
+        user_ref=wanted.user,
+        email=wanted.email,
+        phone=wanted.phone,
+        description=wanted.description,
+        metadata=dict(wanted.metadata),
+        return_url=wanted.return_url,
+        cancel_url=wanted.cancel_url,
+        preferred=list(wanted.preferred),
+        payment_token=wanted.payment_token,
+        expires_at=wanted.expires_at,
+        gateway_account=decision.chosen,
+        attempt_id=attempt.id if attempt is not None else None,
+        failure_code=None if sent else "no_route",
+        route=decision.as_json(),
+        created_by=actor.name,
+        created_at=now,
+        updated_at=now,
+        next_check_at=now + LEASE if sent else None,
+    )
 
 
 def _lines(planned: _Planned) -> list[dict[str, Any]]:

@@ -16,17 +16,9 @@ from payctl.db.engine import Database
 from payctl.errors import NotConfigured
 from payctl.gateways.base import Gateway
 from payctl.payments.breaker import CACHE_S, Breakers
+from payctl.payments.candidates import DEFAULT_PRIORITY, Candidate, Dropped, RouteRequest, held_back
 from payctl.payments.gateway_state import RouteState, load
-from payctl.payments.ranking import (
-    DEFAULT_PRIORITY,
-    Candidate,
-    Decision,
-    Dropped,
-    Ranked,
-    RouteRequest,
-    held_back,
-    rank,
-)
+from payctl.payments.ranking import Decision, Field, Ranked, rank
 
 __all__ = [
     "Candidate", "Decision", "Dropped", "Ranked", "RouteRequest", "Router", "rank", "read_order",
@@ -64,6 +56,7 @@ class Router:
         self._priorities = dict(priorities or {})
         self.switched_off = frozenset(switched_off)
         self._cache: tuple[RouteState, float] | None = None
+        self._fields: tuple[object, object, dict[tuple[object, ...], Field]] = (None, None, {})
 
     def decide(self, tx: sa.Connection | None, request: RouteRequest) -> Decision:
         """The gateway for a payment. Call it before the attempt is written.
@@ -73,6 +66,8 @@ class Router:
         then does not send gives the probe back with :meth:`Breakers.release`.
         """
         decision = self.explain(tx, request)
+        if not decision.candidates or not decision.candidates[0].probe:
+            return decision
         candidates = list(decision.candidates)
         for place, each in enumerate(candidates):
             if each.dropped:
@@ -82,21 +77,39 @@ class Router:
             verdict = self._breakers.decide(tx, each.account, "collect")
             if verdict.allow:
                 return _settled(decision, candidates, each.account, verdict.probe)
-            candidates[place] = replace(each, rank=0, dropped=(held_back(verdict),))
+            candidates[place] = each._replace(rank=0, dropped=(held_back(verdict),))
         return _settled(decision, candidates, None, "")
 
     def explain(
         self, tx: sa.Connection | None, request: RouteRequest, *, fresh: bool = False
     ) -> Decision:
-        """The same without claiming anything: for ``gateways explain``."""
+        """The same without claiming anything: for ``gateways explain``.
+
+        Payments that differ in amount, number and id alone share what was decided about the
+        gateways, for as long as neither settings nor breakers are read anew: a second at most.
+        """
         if fresh:
             self.forget()
             self._breakers.forget()
-        state = self._state(tx)
-        candidates = [self._candidate(tx, each, request, state) for each in self._gateways.values()]
-        return rank(
-            request, candidates, state.rules, live=self._live, rules_version=state.rules_version
-        )
+        state, breakers = self._state(tx), self._breakers.states(tx)
+        known = self._fields
+        if known[0] is not state or known[1] is not breakers:
+            known = self._fields = (state, breakers, {})
+        matching = [n for n, rule in enumerate(state.rules) if rule.matches(request)]
+        kind = (
+            request.currency, request.country, request.method, request.preferred, request.exclude,
+            request.needs, *matching,
+        )  # fmt: skip
+        field = known[2].get(kind)
+        if field is None:
+            field = known[2][kind] = Field(
+                request,
+                [self._candidate(tx, each, request, state) for each in self._gateways.values()],
+                [state.rules[n] for n in matching],
+                live=self._live,
+                rules_version=state.rules_version,
+            )
+        return field.rank(request)
 
     def priority(self, account: str) -> int:
         """The configured priority of an account; 1 comes before 2."""
@@ -168,6 +181,6 @@ def _settled(
     decision: Decision, candidates: Sequence[Ranked], chosen: str | None, probe: str
 ) -> Decision:
     able = [each for each in candidates if not each.dropped]
-    places = [replace(each, rank=place) for place, each in enumerate(able, 1)]
+    places = [each._replace(rank=place) for place, each in enumerate(able, 1)]
     lost = sorted((each for each in candidates if each.dropped), key=lambda each: each.account)
     return replace(decision, chosen=chosen, probe=probe, candidates=(*places, *lost))

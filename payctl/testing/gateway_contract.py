@@ -88,7 +88,9 @@ class GatewayContract(Steps):
         assert harness.knows(request.our_reference)
         if "our_reference" in harness.gateway.capabilities.query_by:
             found = self.query(harness, our_reference=request.our_reference)
-            assert found.outcome in ("succeeded", "pending", "requires_action"), found
+            # A page nobody was shown may be as good as none.
+            nothing = () if harness.gateway.capabilities.create_moves_money else ("not_found",)
+            assert found.outcome in ("succeeded", "pending", "requires_action", *nothing), found
             assert found.our_reference in (None, request.our_reference)
 
     def test_no_answer_without_effect_is_unknown_too(self, harness: Harness) -> None:
@@ -98,7 +100,11 @@ class GatewayContract(Steps):
         assert harness.taken(request.currency) == 0
         if "our_reference" in harness.gateway.capabilities.query_by:
             found = self.query(harness, our_reference=request.our_reference)
-            assert found.outcome == "not_found"
+            # Where payments are found in a list, one that is not there yet may still be made.
+            waiting = () if harness.gateway.capabilities.create_moves_money else (
+                "requires_action",
+            )  # fmt: skip
+            assert found.outcome in ("not_found", *waiting)
 
     @pytest.mark.parametrize(
         ("scenario", "outcome", "reject"),
@@ -198,26 +204,27 @@ class GatewayContract(Steps):
         payment = self.paid(harness)
         if can.refunds == "none":
             before = harness.exchanges()
-            assert self.refund(harness, payment, 2500, "none").code == "not_supported"
+            assert self.refund(harness, payment, 2500).code == "not_supported"
             assert harness.exchanges() == before
             return
-        assert self.refund(harness, payment, 2501, "over").outcome == "rejected"
+        refused = ("rejected", "declined")
+        assert self.refund(harness, payment, 2501).outcome in refused
         if can.refunds == "partial":
-            first = self.refund(harness, payment, 1000, "part")
+            first = self.refund(harness, payment, 1000)
             assert (first.outcome, first.amount_minor) == ("succeeded", 1000)
-            assert self.refund(harness, payment, 1501, "more").outcome == "rejected"
-            assert self.refund(harness, payment, 1500, "rest").outcome == "succeeded"
+            assert self.refund(harness, payment, 1501).outcome in refused
+            assert self.refund(harness, payment, 1500).outcome == "succeeded"
         else:
-            assert self.refund(harness, payment, 2500, "all").outcome == "succeeded"
+            assert self.refund(harness, payment, 2500).outcome == "succeeded"
         assert harness.refunded(payment.currency) == 2500
-        assert self.refund(harness, payment, 1, "late").outcome == "rejected"
+        assert self.refund(harness, payment, 1).outcome in refused
 
     def test_a_refund_can_be_asked_again(self, harness: Harness) -> None:
         can = harness.gateway.capabilities
         if can.refunds == "none":
             return
-        refund = self.refund(harness, self.paid(harness), 2500, "q")
-        reference = harness.base.Reference("rfd_q", refund.provider_reference)
+        refund = self.refund(harness, self.paid(harness), 2500)
+        reference = harness.base.Reference(refund.our_reference, refund.provider_reference)
         found = harness.gateway.query_refund(reference)
         if can.query_refunds:
             assert (found.outcome, found.amount_minor) == ("succeeded", 2500)
@@ -286,19 +293,20 @@ class GatewayContract(Steps):
     # --- records, probes, webhooks --------------------------------------------------------------
 
     def test_records_hold_no_secret_no_card_and_no_whole_phone(self, harness: Harness) -> None:
+        phone = getattr(harness, "phone", PHONE)
         spaced = " ".join(CARD[place : place + 4] for place in range(0, 16, 4))
         for scenario in SCENARIOS:
             request = self.request(
                 harness,
                 scenario,
                 description=f"card {CARD} and {spaced}",
-                phone=PHONE,
-                metadata={"note": f"call {PHONE}, {CARD}"},
+                phone=phone,
+                metadata={"note": f"call {phone}, {CARD}"},
             )
             answer = harness.gateway.create_payment(request)
             kept = json.dumps([answer.exchange, answer.message], default=str)
             assert answer.exchange, scenario
-            for hidden in (CARD, spaced, PHONE, *harness.secrets):
+            for hidden in (CARD, spaced, phone, *harness.secrets):
                 assert hidden not in kept, (scenario, hidden)
 
     def test_the_probe_sees_every_exchange_from_both_sides(self, harness: Harness) -> None:

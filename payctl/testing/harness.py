@@ -29,6 +29,8 @@ class Harness(Protocol):
     reasonless: tuple[str, ...]
     #: called with every point the gateway's probe is told
     on_probe: Callable[[str], None]
+    #: a number the gateway takes, where the suite's own would be refused before any exchange
+    # phone: str  (optional)
     #: whether webhooks carry a signed time
     signs_time: bool
 
@@ -138,13 +140,18 @@ class Steps(Reasons):
         reference = harness.base.Reference(created_at=harness.now(), **known)
         return harness.gateway.query_payment(reference)
 
-    def refund(self, harness: Harness, payment: Any, amount_minor: int, name: str) -> Any:
-        return harness.gateway.refund_payment(
+    def refund(self, harness: Harness, payment: Any, amount_minor: int) -> Any:
+        """The last answer about a refund; where a provider decides later, it is asked."""
+        reference = harness.new_reference(1000 + harness.exchanges())
+        paid = harness.base.Reference(
+            payment.our_reference, payment.provider_reference, 2500, payment.currency
+        )
+        answer = harness.gateway.refund_payment(
             harness.base.RefundRequest(
-                harness.base.Reference(provider_reference=payment.provider_reference),
-                f"rfd_{name}",
-                f"key_rfd_{name}",
-                amount_minor,
-                payment.currency,
+                paid, reference, f"key_{reference}", amount_minor, payment.currency
             )
         )
+        if answer.outcome != "pending":
+            return answer
+        about = harness.base.Reference(reference, answer.provider_reference)
+        return harness.gateway.query_refund(about)

@@ -81,16 +81,22 @@ class PayoutContract(Reasons):
         self, harness: Harness
     ) -> None:
         request = self.payout(harness, "lost_answer")
-        assert harness.gateway.create_payout(request).outcome == "unknown"
-        found = self.end(harness, request, self.asked(harness, request))
+        lost = harness.gateway.create_payout(request)
+        assert lost.outcome == "unknown"
+        found = self.end(harness, request, self.asked(harness, request, lost))
         assert (found.outcome, harness.paid_out(request.currency)) == ("succeeded", AMOUNT_MINOR)
 
     def test_no_answer_to_a_payout_without_effect_is_unknown_too(self, harness: Harness) -> None:
         request = self.payout(harness, "no_effect")
-        assert harness.gateway.create_payout(request).outcome == "unknown"
-        assert self.asked(harness, request).outcome == "not_found"
+        lost = harness.gateway.create_payout(request)
+        assert lost.outcome == "unknown"
+        # Where a payout is prepared first, what was prepared is known and never goes on.
+        assert self.asked(harness, request, lost).outcome in ("not_found", "pending", "expired")
+        assert harness.paid_out(request.currency) == 0
 
     def test_the_same_payout_twice_is_one_effect(self, harness: Harness) -> None:
+        if harness.gateway.capabilities.resend_window_s is None:
+            return  # declared: no reference is ever sent twice, so nobody does
         for scenario in ("success", "lost_answer"):
             before = harness.paid_out(self.payout(harness).currency)
             request = self.payout(harness, scenario)

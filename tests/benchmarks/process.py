@@ -40,7 +40,7 @@ def services(url: str) -> App:
 
 def request(dice: Random) -> dict[str, object]:
     """A payment as the core service asks for it."""
-    key = f"k-{dice.getrandbits(80):x}"
+    key = f"k{dice.getrandbits(80):x}k"  # letters around it: never a card number
     return {
         "key": key, "amount_minor": sales.some_amount(dice), "currency": sales.CURRENCY,
         "method": "card", "organiser": sales.some_organiser(dice), "order": f"o-{key}",

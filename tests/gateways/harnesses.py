@@ -17,6 +17,7 @@ from payctl.gateways.signature import sign
 from payctl.gateways.stripe import StripeGateway
 from payctl.gateways.stripe_answers import DECLINES
 from payctl.gateways.stripe_money import from_stripe
+from payctl.testing.harness import PHONE
 from payctl.testing.stripe_fake import StripeFake
 from payctl.testing.stripe_more import ABSENT, CLOSED
 
@@ -69,6 +70,7 @@ class SandboxHarness(_Probed):
     base = base
     secrets = ("sandbox sb",)
     declines = tuple(sorted(base.DECLINE_CODES - {"unknown_reason"}))
+    payout_declines = declines
     signs_time = True
     WORDS = {  # noqa: RUF012 - a constant
         "success": "ok", "pending": "pending", "lost_answer": "lost_answer",
@@ -94,13 +96,25 @@ class SandboxHarness(_Probed):
     def fields(self, scenario: str) -> Mapping[str, Any]:
         kind, _, code = scenario.partition(":")
         word = f"decline_{code}" if kind == "decline" else self.WORDS[kind]
-        return {"payment_token": f"tok_{word}"}
+        return {"payment_token": f"tok_{word}", "phone": PHONE}
 
     def new_reference(self, number: int) -> str:
         return f"att_contract{number}"
 
     def customer_acts(self, request: Any, answer: Any) -> None:
         self.provider.customer_acts(request.our_reference)
+
+    def destination(self, scenario: str) -> base.Destination:
+        kind, _, code = scenario.partition(":")
+        word = f"decline_{code}" if kind == "decline" else self.WORDS[kind]
+        return base.Destination("msisdn", PHONE, f"tok_payout_{word}", "CI")
+
+    def payee_acts(self, request: Any, answer: Any) -> None:
+        self.provider.payee_acts(request.our_reference)
+
+    def paid_out(self, currency: str) -> int:
+        rows = [row for row in self.provider.payouts() if row["currency"] == currency]
+        return sum(row["amount_minor"] for row in rows if row["state"] == "succeeded")
 
     def knows(self, our_reference: str) -> bool:
         return any(each["our_reference"] == our_reference for each in self.provider.payments())
@@ -120,6 +134,15 @@ class SandboxHarness(_Probed):
 
     def now(self) -> datetime:
         return self.clock.now()
+
+
+class ApprovingSandboxHarness(SandboxHarness):
+    """The sandbox where each payment waits for its customer's approval and for our completion."""
+
+    WORDS = {  # noqa: RUF012 - a constant
+        **SandboxHarness.WORDS, "success": "approval", "pending": "approval",
+        "lost_answer": "approval tok_lost_answer",
+    }  # fmt: skip
 
 
 class StripeHarness(_Probed):

@@ -11,6 +11,7 @@ from payctl.testing.gateway_contract import GatewayContract
 from payctl.testing.payout_contract import PayoutContract
 from payctl.testing.stripe_fake import StripeFake
 from tests.gateways.harnesses import (
+    ApprovingSandboxHarness,
     CheckoutHarness,
     ConnectHarness,
     SandboxHarness,
@@ -47,6 +48,36 @@ class TestSandboxThatCanDoLittle(GatewayContract):
             currencies=["EUR", "XOF"],
             limits={"EUR": [100, 500_000]},
         )
+        yield harness
+        harness.provider.close()
+
+
+class TestSandboxThatPaysOut(GatewayContract, PayoutContract):
+    """Like mobile money with a prefunded float; it names the payer, who has no refund."""
+
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Iterator[SandboxHarness]:
+        harness = SandboxHarness(
+            tmp_path,
+            refunds="none",
+            query_refunds=False,
+            reports_payer=True,
+            currencies=["EUR", "XOF"],
+            payouts=["msisdn"],
+            payout_limits={"EUR": [100, 500_000], "XOF": [500, 1_000_000]},
+            payout_steps={"XOF": 5},
+            float={"EUR": 1_000_000, "XOF": 1_000_000},
+        )
+        yield harness
+        harness.provider.close()
+
+
+class TestSandboxThatWaitsForApproval(GatewayContract):
+    """The customer agrees, and ``complete_payment`` takes the money."""
+
+    @pytest.fixture
+    def harness(self, tmp_path: Path) -> Iterator[ApprovingSandboxHarness]:
+        harness = ApprovingSandboxHarness(tmp_path)
         yield harness
         harness.provider.close()
 

@@ -13,6 +13,7 @@ fault               what happens
 ``hang_after[:S]``  the effect happens, nothing is said for S seconds, then the connection is closed
 ``late:S``          the answer is lost and the effect happens S seconds later by the provider's time
 ``slow:S``          an ordinary answer, S seconds late
+``advance:S``       the provider's time moves on by S seconds, then an ordinary answer
 ``reset_after``     the effect happens, the answer breaks off in the middle
 ``html_after``      the effect happens, a web page comes instead of JSON; ``html`` without effect
 ``empty_after``     the effect happens, an empty body comes
@@ -38,13 +39,16 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it arrived; header names in lower case, ``path`` below the emulator's root."""
+    """One request as it arrived; header names in lower case, ``path`` below the emulator's root,
+    which is ``/{name}`` where several share a server.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    root: str = ""
 
     def json(self) -> Any:
         """The body as JSON, ``None`` when it is none."""
@@ -106,6 +110,8 @@ class Emulator(ABC):
         self.lock = threading.RLock()
         self.requests: list[Request] = []
         self.deliveries: list[Delivery] = []
+        #: how many of them were made by :meth:`take_deliveries`' caller
+        self.delivered = 0
         self.default_wait_s = 1.5
         self._armed: list[_Armed] = []
         self._late: list[tuple[datetime, Request]] = []
@@ -145,6 +151,15 @@ class Emulator(ABC):
         self._late = [each for each in self._late if each not in due]
         for _at, request in due:
             self.handle(request, None)
+
+    def take_deliveries(self) -> list[Delivery]:
+        """The webhooks that were not taken yet, for whoever makes them; all stay in
+        :attr:`deliveries`.
+        """
+        with self.lock:
+            taken = self.deliveries[self.delivered :]
+            self.delivered = len(self.deliveries)
+            return taken
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -192,12 +207,14 @@ class Emulator(ABC):
             return Exchange(None)
         if kind == "html":
             return Exchange(_PAGE)
+        if kind == "advance":
+            self.advance(wait)
         if kind.isdigit():
             return Exchange(self.problem(int(kind)))
         if kind.removesuffix("_after").isdigit():
             self.handle(request, None)
             return Exchange(self.problem(int(kind.removesuffix("_after"))))
-        common = kind in _AFTER or kind == "slow"
+        common = kind in _AFTER or kind in ("slow", "advance")
         answer = self.handle(request, None if common else fault)
         if kind in _AFTER:
             return _AFTER[kind](answer, wait)

@@ -1,27 +1,45 @@
 """Serves emulators over HTTP on 127.0.0.1, one at the root or several under their names.
 
 A second party in another process (a client in another language, an operator with ``curl``) steers
-them at ``/_emulator/{name}/``: ``POST faults`` with ``{"fault", "operation", "times", "after"}``,
-``POST advance`` with ``{"seconds"}``, ``GET state``, ``GET requests``, ``GET deliveries``.
+them at ``/_emulator/{name}/``:
+
+=====================  ============================================================================
+``POST faults``        arm one: ``{"fault", "operation", "times", "after"}``
+``DELETE faults``      disarm all
+``POST advance``       move the provider's time on: ``{"seconds"}``
+``GET state``          everything the provider holds
+``GET requests``       method and path of everything that came in
+``GET deliveries``     the webhooks it wants to make
+``POST deliver``       make those that were not made yet, to addresses of this machine only
+``GET help``           what the emulator can do, its own faults included
+=====================  ============================================================================
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from payctl.testing.emulators.core import Emulator, Exchange, Request, Response
+from payctl.testing.emulators.core import Delivery, Emulator, Exchange, Request, Response
 
 #: Largest request body that is read.
 MAX_BODY = 8 * 1024 * 1024
+#: Longest wait for whoever receives a webhook.
+DELIVER_S = 10.0
+#: How often the server looks whether it is to end.
+POLL_S = 0.02
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class EmulatorServer:
@@ -34,7 +52,8 @@ class EmulatorServer:
 
     def __init__(self, *emulators: Emulator, port: int = 0) -> None:
         self._server = _Server(("127.0.0.1", port), emulators)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        serve = self._server.serve_forever
+        self._thread = threading.Thread(target=serve, args=(POLL_S,), daemon=True)
         self._several = len(emulators) > 1
 
     @property
@@ -73,6 +92,11 @@ class _Server(ThreadingHTTPServer):
         self.by_name = {emulator.name: emulator for emulator in emulators}
         super().__init__(address, _Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up before its answer is what some faults are for."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
     def find(self, path: str) -> tuple[Emulator | None, str]:
         """The emulator that *path* is for, and the path below its root."""
         if len(self.by_name) == 1:
@@ -83,6 +107,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    #: head and body are two writes; the second must not wait for the first one's receipt
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -107,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             known = ", ".join(sorted(self.server.by_name))
             self._write(Response(404, {"error": f"no emulator there; there are: {known}"}))
             return
-        self._play(emulator.receive(Request(self.command, path, query, headers, body)))
+        root = split.path.removesuffix(path)
+        self._play(emulator.receive(Request(self.command, path, query, headers, body, root)))
 
     def _play(self, exchange: Exchange) -> None:
         if exchange.wait_s:
@@ -154,26 +181,58 @@ def _control(server: _Server, method: str, path: str, body: bytes) -> Response:
 
 
 def _steer(emulator: Emulator, method: str, verb: str, given: Mapping[str, Any]) -> Response:
-    if (method, verb) == ("POST", "faults"):
-        emulator.fault(
-            str(given["fault"]), str(given.get("operation", "*")), int(given.get("times", 1)),
-            int(given.get("after", 0)),
-        )  # fmt: skip
-        return Response(200, {"armed": given["fault"]})
-    if (method, verb) == ("POST", "advance"):
-        emulator.advance(float(given["seconds"]))
-        return Response(200, {"now": emulator.now().isoformat()})
+    match method, verb:
+        case "POST", "faults":
+            operation = str(given.get("operation", "*"))
+            times, after = int(given.get("times", 1)), int(given.get("after", 0))
+            emulator.fault(str(given["fault"]), operation, times, after)
+            return Response(200, {"armed": given["fault"]})
+        case "DELETE", "faults":
+            emulator.clear_faults()
+            return Response(200, {"armed": None})
+        case "POST", "advance":
+            emulator.advance(float(given["seconds"]))
+            return Response(200, {"now": emulator.now().isoformat()})
+        case "POST", "deliver":
+            # Whoever receives one may ask the emulator at once, so no lock is held here.
+            return Response(200, [_deliver(each) for each in emulator.take_deliveries()])
+        case "GET", "help":
+            text = inspect.getdoc(sys.modules[type(emulator).__module__]) or ""
+            return Response(200, text + "\n", {"Content-Type": "text/plain; charset=utf-8"})
+    return _look(emulator, method, verb)
+
+
+def _look(emulator: Emulator, method: str, verb: str) -> Response:
     with emulator.lock:
-        if (method, verb) == ("GET", "state"):
-            return Response(200, emulator.state())
-        if (method, verb) == ("GET", "requests"):
-            return Response(200, [[each.method, each.path] for each in emulator.requests])
-        if (method, verb) == ("GET", "deliveries"):
-            return Response(
-                200,
-                [
-                    [each.method, each.url, dict(each.headers), each.body.decode()]
-                    for each in emulator.deliveries
-                ],
-            )
-    return Response(404, {"error": "faults, advance, state, requests, deliveries"})
+        match method, verb:
+            case "GET", "state":
+                return Response(200, json.loads(json.dumps(emulator.state())))
+            case "GET", "requests":
+                return Response(200, [[each.method, each.path] for each in emulator.requests])
+            case "GET", "deliveries":
+                return Response(
+                    200,
+                    [
+                        [each.method, each.url, dict(each.headers), each.body.decode()]
+                        for each in emulator.deliveries
+                    ],
+                )
+    known = "faults, advance, state, requests, deliveries, deliver, help"
+    return Response(404, {"error": known})
+
+
+def _deliver(delivery: Delivery) -> dict[str, Any]:
+    """Make one webhook; only to this machine, because a test must not reach anybody else."""
+    split = urlsplit(delivery.url)
+    told: dict[str, Any] = {"url": delivery.url}
+    if split.scheme != "http" or split.hostname not in _HERE:
+        return told | {"error": "only http addresses of this machine are called"}
+    connection = HTTPConnection(split.hostname, split.port, timeout=DELIVER_S)
+    target = f"{split.path or '/'}?{split.query}" if split.query else split.path or "/"
+    try:
+        connection.request(delivery.method, target, delivery.body, dict(delivery.headers))
+        return told | {"status": connection.getresponse().status}
+    except (OSError, HTTPException) as failure:
+        return told | {"error": type(failure).__name__}
+    finally:
+        connection.close()
