@@ -36,6 +36,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("orange", "payments and balance as Orange Money sees them"),
             ("float", "money that lies at gateways for payouts: fill it up, watch it"),
             ("cinetpay", "a payment and the balance as CinetPay sees them"),
+            ("momo", "payments, balance and payees as MTN Mobile Money sees them"),
         ),
     ),
     (

@@ -47,9 +47,6 @@ from payctl.gateways.cinetpay_terms import (
     Site,
     whole,
 )
-from payctl.gateways.cinetpay_transfers import Transfers
-from payctl.gateways.cinetpay_v1 import MAX_URL, V1
-from payctl.gateways.cinetpay_v2 import V2
 from payctl.gateways.http import Http, Reply
 from payctl.gateways.settings import Settings
 
@@ -149,7 +146,13 @@ class CinetPayGateway(Refusing):
         self._http.close()
 
 
+# Each generation is imported by the account that uses it: nobody waits for the other's modules.
+
+
 def _build_v2(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway:
+    from payctl.gateways.cinetpay_transfers import Transfers
+    from payctl.gateways.cinetpay_v2 import V2
+
     apikey, secret_key = settings.secret("apikey"), settings.secret_or_none("secret_key")
     password = settings.secret_or_none("api_password")
     currencies = _words(settings, "currencies", CURRENCIES, ("XOF",))
@@ -182,6 +185,8 @@ def _build_v2(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway
 
 
 def _build_v1(settings: Settings, clock: Clock, probe: Probe) -> CinetPayGateway:
+    from payctl.gateways.cinetpay_v1 import MAX_URL, V1
+
     key, password = settings.secret("api_key"), settings.secret("api_password")
     country = settings.text("country")
     if country not in MARKETS:

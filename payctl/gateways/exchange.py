@@ -43,6 +43,10 @@ _KEYS = re.compile(
 _PHONE_FIELD = re.compile(
     r'("(?:[a-z_]*phone[a-z_]*|receiver\w*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
 )
+#: The same, as a number without quotes and as part of an address (``…/msisdn/22505…/active``).
+_PHONE_DIGITS = re.compile(
+    r'((?:"(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*|/msisdn/))([0-9]+)', re.IGNORECASE
+)
 
 
 def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
@@ -57,6 +61,7 @@ def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
     out = _IN_PATH.sub(rf"\1{REDACTED}", out)
     out = _KEYS.sub(REDACTED, out)
     out = _PHONE_FIELD.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}{m[3]}", out)
+    out = _PHONE_DIGITS.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}", out)
     out = pan.scrub(pan.mask_phones(out))
     return out if len(out) <= MAX_TEXT else out[:MAX_TEXT] + " [cut]"
 

@@ -47,7 +47,8 @@ MARKETS: Mapping[str, Market] = {
     )
 }
 
-#: ``status`` of a request; one that is not here is new and counts as still open.
+#: ``status`` of a request. One that is not here counts as still open, also where its name sounds
+#: final (``REJECTED``, ``TIMEOUT``): MTN documents none, and money is not written off for a guess.
 STATUSES: Mapping[str, Outcome] = {
     "PENDING": Outcome.PENDING,
     "ONGOING": Outcome.PENDING,
@@ -55,8 +56,6 @@ STATUSES: Mapping[str, Outcome] = {
     "CREATED": Outcome.PENDING,
     "SUCCESSFUL": Outcome.SUCCEEDED,
     "FAILED": Outcome.DECLINED,
-    "REJECTED": Outcome.CANCELED,
-    "TIMEOUT": Outcome.EXPIRED,
 }
 
 #: ``reason`` of a failed one: what it ended as, and our decline code.
@@ -92,7 +91,17 @@ CONFIGURATION = frozenset(
     {"NOT_ALLOWED", "NOT_ALLOWED_TARGET_ENVIRONMENT", "INVALID_CALLBACK_URL_HOST",
      "TRANSFER_TYPE_UNKNOWN"}
 )  # fmt: skip
-#: The same, refused for what was asked.
+#: Those that come with status 500 too, and are about what was asked.
 INVALID: Mapping[str, str] = {"INVALID_CURRENCY": "currency_not_supported"}
+#: What a 404 says when it means the object that was asked for.
+NOT_FOUND = frozenset({"RESOURCE_NOT_FOUND", "NOT_FOUND"})
 #: Seconds after which the customer's prompt ends (COULD_NOT_PERFORM_TRANSACTION).
 PROMPT_S = 300
+
+#: What is wrong with a number, and what to do about it.
+WRONG_NUMBER: Mapping[str, str] = {
+    "phone_unreadable": "not a telephone number: give it as +225 05 04 03 02 01",
+    "phone_unknown_country": "no country of ours: give the number with its country code",
+    "phone_wrong_length": "too short or too long for its country",
+    "phone_old_plan": "a number from before the change of plan: ask the customer for today's",
+}

@@ -21,6 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from payctl.clock import Clock
@@ -51,14 +53,16 @@ from payctl.gateways.checks import (
 from payctl.gateways.http import Reply
 from payctl.gateways.paypal_answers import INTENT, of_order, read_order
 from payctl.gateways.paypal_api import BROKEN, HOSTS, Api, failed, unreadable
-from payctl.gateways.paypal_events import Webhooks
 from payctl.gateways.paypal_money import CURRENCIES, IN_COUNTRY, STEPS
-from payctl.gateways.paypal_payments import Payments, Seen
-from payctl.gateways.paypal_payouts import Payouts
-from payctl.gateways.paypal_reports import Reports
 from payctl.gateways.paypal_requests import RECIPIENTS, Page
 from payctl.gateways.rest import json_object
 from payctl.gateways.settings import Settings
+
+if TYPE_CHECKING:
+    from payctl.gateways.paypal_events import Webhooks
+    from payctl.gateways.paypal_payments import Payments, Seen
+    from payctl.gateways.paypal_payouts import Payouts
+    from payctl.gateways.paypal_reports import Reports
 
 _HOUR_S = 3600
 #: PayPal forgets an order nobody approved after some days. One that is gone after this long has
@@ -78,22 +82,20 @@ class PaypalGateway(Refusing):
         self,
         account: str,
         api: Api,
-        webhooks: Webhooks,
         *,
-        live: bool,
+        mode: str,
+        webhook_id: str | None,
         page: Page,
         currencies: frozenset[str],
         payouts: bool,
     ) -> None:
         self.account = account
-        self.live = live
+        self.live = mode == "live"
         self.capabilities = _capabilities(currencies, payouts)
-        self.webhooks = webhooks
         self._api = api
         self._page = page
-        self._reports = Reports(account, api)
-        self._payments = Payments(api, self._reports)
-        self._payouts = Payouts(api, self._reports)
+        self._mode = mode
+        self._webhook_id = webhook_id
 
     @classmethod
     def from_settings(cls, settings: Settings, *, clock: Clock, probe: Probe) -> PaypalGateway:
@@ -113,14 +115,40 @@ class PaypalGateway(Refusing):
         gateway = cls(
             settings.account,
             api,
-            Webhooks(api, mode, settings.text_or_none("webhook_id")),
-            live=mode == "live",
+            mode=mode,
+            webhook_id=settings.text_or_none("webhook_id"),
             page=page,
             currencies=frozenset(chosen) & CURRENCIES if chosen else CURRENCIES - IN_COUNTRY,
             payouts=settings.flag("payouts", False),
         )
         settings.done()
         return gateway
+
+    # Parts that most runs never need are imported when they are: a command lives for a second.
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        from payctl.gateways.paypal_events import Webhooks
+
+        return Webhooks(self._api, self._mode, self._webhook_id)
+
+    @cached_property
+    def _reports(self) -> Reports:
+        from payctl.gateways.paypal_reports import Reports
+
+        return Reports(self.account, self._api)
+
+    @cached_property
+    def _payments(self) -> Payments:
+        from payctl.gateways.paypal_payments import Payments
+
+        return Payments(self._api, self._reports)
+
+    @cached_property
+    def _payouts(self) -> Payouts:
+        from payctl.gateways.paypal_payouts import Payouts
+
+        return Payouts(self._api, self._reports)
 
     # --- payments -------------------------------------------------------------------------------
 
@@ -248,10 +276,13 @@ class PaypalGateway(Refusing):
     def close(self) -> None:
         """Close all connections."""
         self._api.close()
-        self.webhooks.close()
+        if "webhooks" in self.__dict__:
+            self.webhooks.close()
 
     def _look(self, reference: Reference, deadline_s: float) -> Seen | Answer:
         """The order that something is to be done with, or why it was not done."""
+        from payctl.gateways.paypal_payments import Seen
+
         if not reference.provider_reference:
             return rejected("payment_not_found", "the order's id is not known")
         reply = self._api.get(_order_path(reference.provider_reference), deadline_s)

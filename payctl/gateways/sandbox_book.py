@@ -87,6 +87,7 @@ class SandboxBook:
         self._free: list[sqlite3.Connection] = []
         self._owner = os.getpid()
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
         self._closer = weakref.finalize(self, _close_all, self._free)
 
     @contextmanager
@@ -120,6 +121,11 @@ class SandboxBook:
                 self._closer = weakref.finalize(self, _close_all, self._free)
             if self._free:
                 return self._free.pop()
+        # Two that switch a new file to WAL at once are told at once that it is locked.
+        with self._opening:
+            return self._new()
+
+    def _new(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(
             self.path, timeout=30, isolation_level=None, check_same_thread=False

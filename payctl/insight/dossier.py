@@ -25,8 +25,8 @@ from payctl.ledger.model import Journal
 from payctl.ledger.tables import journal
 from payctl.notifications.tables import notification
 from payctl.payments.details import PaymentDetail
-from payctl.payments.event_tokens import tokens_of
 from payctl.payments.model import AttemptState, Operation
+from payctl.payments.provider_tokens import tokens_of
 from payctl.payments.queries import detail
 from payctl.payments.records import Attempt
 from payctl.payments.tables import provider_call

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from payctl.errors import Conflict, NotFound
 from payctl.ids import encode
 from payctl.payments import tables as t
-from payctl.payments.event_tokens import tokens_of
 from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus
+from payctl.payments.provider_tokens import tokens_of
 from payctl.payments.records import (
     Attempt,
     Capture,

@@ -31,7 +31,6 @@ from payctl.payments.breaker import Breakers
 from payctl.payments.completions import Approval, Completions
 from payctl.payments.dispatch import Dispatch
 from payctl.payments.disputes import Disputes
-from payctl.payments.event_tokens import tokens_of
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     CANNOT_BE_ASKED,
@@ -43,6 +42,7 @@ from payctl.payments.model import (
 )
 from payctl.payments.outcomes import Applied, Outcomes
 from payctl.payments.provider_requests import Target
+from payctl.payments.provider_tokens import tokens_of
 from payctl.payments.records import Attempt
 from payctl.payments.refunds import Refunds
 from payctl.payments.removed_accounts import RemovedAccounts

@@ -52,6 +52,8 @@ class FakeCheckout:
     def pay(self, session_id: str, means: str = "pm_card_visa") -> None:
         """The customer pays on the page with *means*; a declined card leaves the page open."""
         session, asked = self.held[session_id], self._asked[session_id]
+        if session["status"] != "open":
+            return  # a page that is paid or closed shows no form
         inside = re.compile(r"payment_intent_data\[(.+?)\](.*)")
         params = {
             f"{m[1]}{m[2]}": value for name, value in asked.items() if (m := inside.fullmatch(name))

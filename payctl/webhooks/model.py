@@ -11,7 +11,7 @@ from uuid import UUID
 
 from payctl import pan
 from payctl.gateways.base import Event, Reference
-from payctl.payments.event_tokens import token_hash
+from payctl.payments.provider_tokens import token_hash
 
 MAX_BODY_BYTES = 262_144
 MAX_HEADERS = 100

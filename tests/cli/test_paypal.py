@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,6 @@ def test_an_order_is_a_payment_that_waits_for_its_customer(shop: Shop) -> None:
 
 
 def test_capturing_takes_what_the_customer_approved_once(shop: Shop) -> None:
-    pytest.importorskip("payctl.payments.completions", reason="completing is not there yet")
     order = shop.create().json["provider_reference"]
     early = shop.run("orders", "capture", order)
     assert (early.code, early.json["status"], shop.sent("/capture")) == (8, "requires_action", 0)
@@ -90,7 +90,6 @@ def test_capturing_takes_what_the_customer_approved_once(shop: Shop) -> None:
 
 @pytest.mark.parametrize("fault", ["drop_after", "503_after", "html_after"])
 def test_a_lost_answer_to_the_capture_takes_the_money_once(shop: Shop, fault: str) -> None:
-    pytest.importorskip("payctl.payments.completions", reason="completing is not there yet")
     order = shop.create().json["provider_reference"]
     shop.harness.provider.approve(order)
     shop.harness.provider.fault(fault, "order.capture")
@@ -102,7 +101,6 @@ def test_a_lost_answer_to_the_capture_takes_the_money_once(shop: Shop, fault: st
 
 
 def test_a_declined_capture_ends_the_payment(shop: Shop) -> None:
-    pytest.importorskip("payctl.payments.completions", reason="completing is not there yet")
     order = shop.create().json["provider_reference"]
     shop.harness.provider.approve(order)
     shop.harness.provider.fault("issue:PAYER_CANNOT_PAY", "order.capture")
@@ -131,3 +129,40 @@ def test_without_an_account_of_paypal_it_says_so(kit: Kit) -> None:
     for words in (("balance",), ("orders", "show", "X"), ("orders", "capture", "X")):
         done = run("paypal", *words, "--json", app=kit.app)
         assert (done.code, done.error["code"]) == (4, "provider.not_configured")
+
+
+@pytest.mark.parametrize("fault", ["drop_after", "503_after"])
+def test_a_refund_whose_answer_was_lost_is_given_once(shop: Shop, fault: str) -> None:
+    made = shop.create().json
+    shop.harness.provider.approve(made["provider_reference"])
+    shop.run("orders", "capture", made["id"])
+    shop.harness.provider.fault(fault, "capture.refund")
+    app = shop.kit.app
+    first = run("refunds", "create", made["id"], "--amount", "10.00", "--reason", "called off",
+                "--key", "r1", "--json", app=app)  # fmt: skip
+    assert first.code == 8
+    shop.kit.clock.advance(timedelta(minutes=5))
+    run("payments", "sync", made["id"], "--json", app=app)
+    shown = run("refunds", "show", first.json["id"], "--json", app=app).json
+    assert (shown["status"], shop.harness.refunded("EUR")) == ("succeeded", 1000)
+    assert shop.sent("/refund") == 1, "a question found it"
+
+
+def test_a_held_order_is_taken_in_part_and_the_rest_released(shop: Shop) -> None:
+    made = shop.create("--capture", "manual").json
+    shop.harness.provider.approve(made["provider_reference"])
+    held = shop.run("orders", "capture", made["provider_reference"])
+    assert (held.code, held.json["status"], shop.harness.taken("EUR")) == (0, "authorized", 0)
+    taken = run("payments", "capture", made["id"], "--amount", "20.00", "--key", "c1", "--json",
+                app=shop.kit.app)  # fmt: skip
+    assert (taken.code, taken.json["status"]) == (0, "succeeded")
+    assert shop.harness.taken("EUR") == 2000
+
+
+def test_an_open_order_cannot_be_revoked_and_nothing_is_sent(shop: Shop) -> None:
+    made = shop.create().json
+    before = len(shop.harness.provider.requests)
+    done = run("payments", "cancel", made["id"], "--reason", "withdrawn", "--json",
+               app=shop.kit.app)  # fmt: skip
+    assert (done.code, done.error["code"]) == (5, "payment.not_revocable")
+    assert len(shop.harness.provider.requests) == before

@@ -9,8 +9,10 @@ import pytest
 
 from payctl.clock import ManualClock
 from payctl.gateways.sandbox import SandboxGateway
+from payctl.testing.emulators.momo import MomoEmulator
 from payctl.testing.stripe_fake import StripeFake
 from tests.gateways.harnesses import START, StripeHarness, resources, sandbox
+from tests.gateways.momo_harness import MomoHarness
 from tests.gateways.paypal_harness import PaypalHarness
 
 
@@ -37,3 +39,27 @@ def paypal() -> Iterator[PaypalHarness]:
     harness = PaypalHarness(ManualClock(START))
     yield harness
     harness.close()
+
+
+@pytest.fixture(scope="module")
+def _momo() -> Iterator[MomoHarness]:
+    made = MomoHarness()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def momo(_momo: MomoHarness) -> Iterator[MomoHarness]:
+    """MTN's adapter and its emulator, empty: one provider serves a whole file."""
+    _momo.emulator.asked.clear()
+    yield _momo
+    _momo.emulator.clear_faults()
+
+
+@pytest.fixture
+def abidjan() -> Iterator[MomoHarness]:
+    """The live market of Côte d'Ivoire, collection only."""
+    emulator = MomoEmulator(currency="XOF", target="mtnivorycoast")
+    made = MomoHarness(emulator, environment="mtnivorycoast", products=("collection",))
+    yield made
+    made.close()

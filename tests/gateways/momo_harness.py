@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,27 +14,29 @@ from payctl.clock import SystemClock
 from payctl.gateways import base
 from payctl.gateways.momo import MomoGateway
 from payctl.gateways.registry import build
-from payctl.testing.emulators.momo import API_KEY, SUBSCRIPTION_KEYS, USER, MomoEmulator
+from payctl.testing.emulators.core import Request, Response
+from payctl.testing.emulators.momo import MomoEmulator
+from payctl.testing.emulators.momo_access import API_KEYS, SUBSCRIPTION_KEYS, USERS
 from payctl.testing.emulators.server import EmulatorServer
 from tests.gateways.harnesses import free_port
 
-SECRETS = {
-    "env:COLLECT": SUBSCRIPTION_KEYS["collection"],
-    "env:PAY": SUBSCRIPTION_KEYS["disbursement"],
-    "env:KEY": API_KEY,
+PRODUCTS = ("collection", "disbursement")
+SECRETS = {f"env:{product}_key": SUBSCRIPTION_KEYS[product] for product in PRODUCTS} | {
+    f"env:{product}_secret": API_KEYS[product] for product in PRODUCTS
 }
 #: MTN's test numbers: 467331234NN.
 TEST = "+467331234"
 PAYS = "+46733000001"
 
 
-def settings(url: str, **changes: Any) -> dict[str, Any]:
-    return {
-        "environment": "sandbox", "api_base": url,
-        "collection_key": "env:COLLECT", "collection_user": USER, "collection_secret": "env:KEY",
-        "disbursement_key": "env:PAY", "disbursement_user": USER, "disbursement_secret": "env:KEY",
-        **changes,
-    }  # fmt: skip
+def settings(url: str, products: tuple[str, ...] = PRODUCTS, **changes: Any) -> dict[str, Any]:
+    """A section of the configuration; each product has credentials of its own."""
+    out: dict[str, Any] = {"environment": "sandbox", "api_base": url}
+    for product in products:
+        out[f"{product}_key"] = f"env:{product}_key"
+        out[f"{product}_user"] = USERS[product]
+        out[f"{product}_secret"] = f"env:{product}_secret"
+    return out | changes
 
 
 class MomoHarness:
@@ -48,10 +51,10 @@ class MomoHarness:
         "garbage": "html_after", "rate_limited": "429", "bad_credentials": "401", "silence": "hang",
     }  # fmt: skip
 
-    def __init__(self, **changes: Any) -> None:
+    def __init__(self, emulator: MomoEmulator | None = None, **changes: Any) -> None:
         self.sent = 0
         self.on_probe: Callable[[str], None] = lambda point: None
-        self.emulator = MomoEmulator()
+        self.emulator = emulator or MomoEmulator()
         self.server = EmulatorServer(self.emulator).start()
         self._reached = self._build(self.server.url, changes)
         self._unreachable = self._build(f"http://127.0.0.1:{free_port()}", changes)
@@ -101,17 +104,27 @@ class MomoHarness:
     def payee_acts(self, request: Any, answer: Any) -> None:
         """Nobody has to."""
 
+    def payment(self, phone: str = PAYS, **changes: Any) -> base.PaymentRequest:
+        reference = self.new_reference(len(self.emulator.requests))
+        made = base.PaymentRequest(reference, reference, 2500, "EUR", "mobile_money", phone=phone)
+        return replace(made, **changes)
+
+    def payout(self, phone: str = PAYS, **changes: Any) -> base.PayoutRequest:
+        reference = self.new_reference(len(self.emulator.requests))
+        to = base.Destination("msisdn", phone)
+        return replace(base.PayoutRequest(reference, reference, 5000, "EUR", to), **changes)
+
     def knows(self, our_reference: str) -> bool:
         return our_reference in self.emulator.asked
 
     def taken(self, currency: str) -> int:
-        return _minor(self.emulator.moved("requesttopay", currency))
+        return _minor(self.emulator.moved("requesttopay", currency), currency)
 
     def refunded(self, currency: str) -> int:
-        return _minor(self.emulator.moved("refund", currency))
+        return _minor(self.emulator.moved("refund", currency), currency)
 
     def paid_out(self, currency: str) -> int:
-        return _minor(self.emulator.moved("transfer", currency))
+        return _minor(self.emulator.moved("transfer", currency), currency)
 
     def exchanges(self) -> int:
         return self.sent
@@ -125,8 +138,26 @@ class MomoHarness:
         return datetime.now(UTC)
 
     def close(self) -> None:
+        self._reached.close()
+        self._unreachable.close()
         self.server.close()
 
 
-def _minor(amount: Decimal) -> int:
-    return int(amount * 100)
+class Said:
+    """Whatever is asked, the provider answers this."""
+
+    def __init__(self, harness: MomoHarness, response: Response) -> None:
+        self._emulator, self._response = harness.emulator, response
+
+    def __enter__(self) -> None:
+        self._emulator.handle = self._say  # type: ignore[method-assign]
+
+    def __exit__(self, *error: object) -> None:
+        del self._emulator.handle
+
+    def _say(self, request: Request, fault: str | None) -> Response:
+        return self._response
+
+
+def _minor(amount: Decimal, currency: str) -> int:
+    return int(amount * (1 if currency in ("XOF", "XAF", "GNF", "RWF", "UGX") else 100))

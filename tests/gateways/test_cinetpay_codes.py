@@ -87,6 +87,14 @@ def test_every_code_of_the_checkout_refuses_a_creation_as_it_should(
     assert v2.emulator.checkout.payments == {}
 
 
+def test_with_500_only_a_wrong_account_is_believed(v2: V2Harness) -> None:
+    v2.emulator.error_status = 500
+    for number, (code, state) in enumerate(PAYMENTS.items()):
+        v2.emulator.fault(f"code:{code}", "payment.create")
+        wanted = "rejected/auth" if state == "config" else "unknown"
+        assert said(v2.gateway.create_payment(pay(v2, 5000 + number))) == wanted, code
+
+
 @pytest.mark.parametrize("status", [200, 400])
 def test_every_code_of_the_checkout_answers_a_question_as_it_should(
     v2: V2Harness, status: int

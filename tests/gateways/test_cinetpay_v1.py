@@ -203,6 +203,22 @@ def test_what_a_creation_may_answer_besides(body: Any, outcome: str) -> None:
     server.close()
 
 
+def test_a_transfer_that_fails_at_once_is_confirmed_by_a_question() -> None:
+    failed = {"code": 2010, "status": "FAILED", "transaction_id": "tx-2"}
+    _emulator, server, gateway = recorded("login", failed, failed)
+    answer = gateway.create_payout(payout())
+    assert (answer.outcome, answer.provider_reference) == ("pending", "tx-2")
+    found = gateway.query_payout(Reference("REF", "tx-2", currency="XOF"))
+    assert (found.outcome, found.code) == ("declined", "unknown_reason")
+    server.close()
+
+
+def test_a_transfer_that_fails_without_an_id_was_never_made() -> None:
+    _emulator, server, gateway = recorded("login", {"code": 2010, "status": "FAILED"})
+    assert gateway.create_payout(payout()).outcome == "declined"
+    server.close()
+
+
 # --- the emulator, held against the recordings -------------------------------------------------
 
 

@@ -10,10 +10,14 @@ import pytest
 from payctl.clock import ManualClock
 from payctl.gateways.base import Answer, Destination, Fee, Outcome, Reference, RejectKind
 from payctl.gateways.paypal_requests import Page, order
+from payctl.gateways.registry import build
 from payctl.testing.emulators.core import Request, Response
+from payctl.testing.emulators.example import ExampleEmulator
+from payctl.testing.emulators.paypal import PaypalEmulator
+from payctl.testing.emulators.server import EmulatorServer
 from tests.gateways.harnesses import START
 from tests.gateways.paypal_calls import approved, by, capture, held, paid, request
-from tests.gateways.paypal_harness import PaypalHarness
+from tests.gateways.paypal_harness import SECRETS, PaypalHarness
 
 pytestmark = pytest.mark.gateways
 
@@ -48,11 +52,11 @@ def test_the_approve_link_works_like_a_customer(paypal: PaypalHarness) -> None:
 
     made = paypal.gateway.create_payment(request())
     url = str(made.next_action and made.next_action.url)
-    local = url.replace(paypal.provider.books.base_url, paypal.server.url)
-    given_up = httpx.get(local + "&cancel=1")
+    assert url.startswith(f"{paypal.server.url}/checkoutnow?token=")
+    given_up = httpx.get(url + "&cancel=1")
     assert given_up.headers["location"].startswith("https://shop.example/no?token=")
     assert paypal.gateway.query_payment(by(made)).outcome == "requires_action"
-    back = httpx.get(local).headers["location"]
+    back = httpx.get(url).headers["location"]
     assert back.startswith("https://shop.example/back?o=1&token=") and "PayerID=" in back
     assert paypal.gateway.query_payment(by(made)).outcome == "approved"
 
@@ -275,3 +279,14 @@ def test_an_open_order_is_not_released(paypal: PaypalHarness) -> None:
         capture(Answer(Outcome.PENDING, about.provider_reference))
     )
     assert nothing.code == "not_authorized"
+
+
+def test_beside_other_emulators_links_lead_back_too() -> None:
+    provider = PaypalEmulator()
+    with EmulatorServer(provider, ExampleEmulator()) as server:
+        address = server.url_of(provider)
+        settings = {"client_id": "env:ID", "client_secret": "env:SECRET", "api_base": address}
+        gateway = build("paypal", "pp", settings, SECRETS.__getitem__)
+        made = gateway.create_payment(request())
+    assert made.next_action is not None
+    assert str(made.next_action.url).startswith(f"{server.url}/paypal/checkoutnow?token=")

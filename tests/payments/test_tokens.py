@@ -18,7 +18,7 @@ from payctl.insight.timeline import timeline
 from payctl.notifications.tables import notification
 from payctl.payments import store
 from payctl.payments import tables as t
-from payctl.payments.event_tokens import token_hash
+from payctl.payments.provider_tokens import token_hash
 from payctl.payments.views import payment_full_json
 from payctl.webhooks.tables import webhook_event
 from tests.payments.kit import CARDS, JANITOR, Kit, make_kit

@@ -39,13 +39,16 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it arrived; header names in lower case, ``path`` below the emulator's root."""
+    """One request as it arrived; header names in lower case, ``path`` below the emulator's root,
+    which is ``/{name}`` where several share a server.
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    root: str = ""
 
     def json(self) -> Any:
         """The body as JSON, ``None`` when it is none."""

@@ -116,6 +116,9 @@ class PaypalEmulator(Emulator):
 
     def handle(self, request: Request, fault: str | None) -> Response:
         name, key = _route(request)
+        if host := request.headers.get("host"):
+            # Links lead back here, the customer's page among them.
+            self.books.base_url = f"http://{host}{request.root}"
         try:
             if name == "token":
                 return self._token(request)

@@ -38,7 +38,7 @@ class Webhooks:
         self._state = state
         self._deliveries = deliveries
         self._sign = sign or (lambda text: hashlib.sha256(b"of the emulator" + text).digest())
-        self._url = url
+        self.url = url
         self.events: dict[str, Object] = {}
         state.emit = self.emit
 
@@ -62,7 +62,7 @@ class Webhooks:
         """Deliver an event, once more if it was sent before; its id stays, its transmission's
         does not."""
         body = json.dumps(self.events[event_id]).encode()
-        self._deliveries.append(Delivery("POST", self._url, self.headers(body), body))
+        self._deliveries.append(Delivery("POST", self.url, self.headers(body), body))
 
     def headers(self, body: bytes, at: str | None = None) -> dict[str, str]:
         """The headers PayPal sends with *body*."""
@@ -97,7 +97,7 @@ class Webhooks:
 
     def webhooks(self) -> Response:
         """``webhooks.list``."""
-        one = {"id": WEBHOOK_ID, "url": self._url, "event_types": [{"name": "*"}]}
+        one = {"id": WEBHOOK_ID, "url": self.url, "event_types": [{"name": "*"}]}
         return Response(200, {"webhooks": [one]})
 
     def listed(self, query: Mapping[str, str]) -> Response:

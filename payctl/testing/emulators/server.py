@@ -133,7 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
             known = ", ".join(sorted(self.server.by_name))
             self._write(Response(404, {"error": f"no emulator there; there are: {known}"}))
             return
-        self._play(emulator.receive(Request(self.command, path, query, headers, body)))
+        root = split.path.removesuffix(path)
+        self._play(emulator.receive(Request(self.command, path, query, headers, body, root)))
 
     def _play(self, exchange: Exchange) -> None:
         if exchange.wait_s:

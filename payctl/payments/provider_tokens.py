@@ -1,4 +1,4 @@
-"""Secrets that providers give when an object is made, and that prove their events about it."""
+"""Tokens by which a provider's event proves itself, as they are stored to be found again."""
 
 from __future__ import annotations
 
