@@ -22,7 +22,8 @@ import sqlalchemy as sa
 
 from payctl import pan
 from payctl.db.actor import Actor
-from payctl.db.engine import Database, driver_execute
+from payctl.db.driver import driver_execute
+from payctl.db.engine import Database
 from payctl.db.rows import document, insert_sqlite
 from payctl.db.tables import audit
 from payctl.db.types import canonical

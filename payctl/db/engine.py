@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from random import Random
@@ -20,7 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from payctl.clock import AnchoredClock, Clock, SystemClock
-from payctl.errors import InvalidInput, NotConfigured, Unavailable
+from payctl.db.driver import RAW_CURSOR, driver_execute
+from payctl.db.unavailable import translated
+from payctl.errors import InvalidInput, NotConfigured
 from payctl.ids import IdSource
 
 T = TypeVar("T")
@@ -36,7 +38,6 @@ PREPARE_FROM = 3
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
 _AT_COMMIT = "payctl_at_commit"
-_RAW_CURSOR = "payctl_raw_cursor"
 
 
 class Database:
@@ -160,7 +161,8 @@ class Database:
 
         On PostgreSQL the statement commits itself, on a connection that the thread keeps: one round
         trip, where :meth:`transaction` needs three. On SQLite *work* may have several statements,
-        for the driver (:func:`driver_execute`); they are one transaction, with ``BEGIN IMMEDIATE``.
+        for the driver (:mod:`payctl.db.driver`); they are one transaction, with
+        ``BEGIN IMMEDIATE``.
 
         Raises:
             Unavailable: as :meth:`transaction`.
@@ -298,7 +300,7 @@ class Database:
         def connect(connection: Any, record: Any) -> None:
             from psycopg import RawCursor
 
-            record.info[_RAW_CURSOR] = RawCursor(connection)
+            record.info[RAW_CURSOR] = RawCursor(connection)
             if isinstance(self.clock, AnchoredClock):
                 self.clock.anchor(connection.execute("SELECT clock_timestamp()").fetchone()[0])
                 connection.rollback()
@@ -308,46 +310,6 @@ class Database:
     def _tell(self, point: str) -> None:
         if self._probe is not None:
             self._probe(point)
-
-
-def driver_execute(tx: sa.Connection, sql: str, values: Sequence[Any] = ()) -> Any:
-    """Run one statement on the driver's own connection, inside *tx*; returns the driver's cursor.
-
-    For the hottest statements only: SQLAlchemy's statement objects cost more there than the
-    database's work. Errors are SQLAlchemy's, as everywhere. The cursor is the connection's only
-    one: take its rows before the next statement.
-
-    Args:
-        sql: with parameters as the server has them: ``$1`` on PostgreSQL, ``?`` on SQLite.
-    """
-    try:
-        driver: Any = tx.info.get(_RAW_CURSOR) or tx.connection.driver_connection
-        return driver.execute(sql, values)
-    except tx.dialect.loaded_dbapi.Error as error:
-        raise _as_sqlalchemy(tx, sql, error) from error
-
-
-def driver_executemany(tx: sa.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
-    """The same for many rows; returns how many rows were changed."""
-    cursor = tx.connection.driver_connection.cursor()  # type: ignore[union-attr]
-    try:
-        cursor.executemany(sql, rows)
-        return int(cursor.rowcount)
-    except tx.dialect.loaded_dbapi.Error as error:
-        raise _as_sqlalchemy(tx, sql, error) from error
-    finally:
-        cursor.close()
-
-
-def _as_sqlalchemy(tx: sa.Connection, sql: str, error: Exception) -> Exception:
-    dialect, lost = tx.dialect, False
-    if dialect.is_disconnect(error, tx.connection.dbapi_connection, None):  # type: ignore[arg-type]
-        lost = True
-        tx.invalidate(error)
-    return exc.DBAPIError.instance(
-        sql, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect,
-        hide_parameters=True,
-    )  # fmt: skip
 
 
 def _commit(connection: sa.Connection, transaction: sa.RootTransaction) -> None:
@@ -372,49 +334,3 @@ def _parse(url: str) -> sa.URL:
     if parsed.drivername not in ("postgresql+psycopg", "sqlite", "sqlite+pysqlite"):
         raise InvalidInput("database.unsupported", field="database.url", driver=parsed.drivername)
     return parsed
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the drivers' words for "gone", "full", "locked" into :class:`Unavailable`."""
-    try:
-        yield
-    except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError) as error:
-        code = _cause(error)
-        if code is None:
-            raise
-        raise Unavailable(code, detail=_first_line(error)) from error
-
-
-def _cause(error: exc.SQLAlchemyError) -> str | None:
-    original: Any = getattr(error, "orig", None)
-    if isinstance(original, sqlite3.Error):
-        return _SQLITE_CAUSES.get((original.sqlite_errorcode or 0) & 0xFF)
-    if isinstance(error, exc.TimeoutError):
-        return "database.unreachable"
-    state = getattr(original, "sqlstate", None)
-    if state is None:
-        # The driver alone speaks: a lost connection, unless it complains about our own call.
-        lost = isinstance(error, (exc.OperationalError, exc.InterfaceError))
-        return "database.unreachable" if lost else None
-    if state[:2] in ("08", "57"):
-        return "database.unreachable"
-    return {"53100": "database.full", "53300": "database.unreachable", "55P03": "database.locked",
-            "25006": "database.read_only"}.get(state)  # fmt: skip
-
-
-#: Primary result codes of SQLite (sqlite.org/rescode.html).
-_SQLITE_CAUSES = {
-    sqlite3.SQLITE_BUSY: "database.locked",
-    sqlite3.SQLITE_LOCKED: "database.locked",
-    sqlite3.SQLITE_READONLY: "database.read_only",
-    sqlite3.SQLITE_IOERR: "database.unreachable",
-    sqlite3.SQLITE_FULL: "database.full",
-    sqlite3.SQLITE_CANTOPEN: "database.unreachable",
-    sqlite3.SQLITE_NOTADB: "database.unreachable",
-}
-
-
-def _first_line(error: exc.SQLAlchemyError) -> str:
-    text = str(getattr(error, "orig", None) or error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl.db.engine import driver_executemany
+from payctl.db.driver import driver_executemany
 from payctl.db.tables import idempotency
 from payctl.db.types import Flag, Id, Json, Moment, canonical, to_micros
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,15 +23,16 @@ _LEFT = "state IN ('pending', 'succeeded')"
 _LATER = {"pending": "succeeded", "pending_fail": "declined", "returned": "returned"}
 
 
-class PayoutDesk:
+class PayoutDesk(ABC):
     """The part of the provider that pays out."""
 
     rules: Rules
 
+    @abstractmethod
     def _emit(
         self, tx: sqlite3.Connection, now: int, kind: str, row: sqlite3.Row, pairs: str
     ) -> None:
-        raise NotImplementedError
+        """Tell of a change by webhook, as the words of its payment have it."""
 
     def payout(
         self, tx: sqlite3.Connection, now: int, request: Mapping[str, Any], result: Word

@@ -12,7 +12,12 @@ from payctl.errors import NotFound
 from payctl.gateways.base import Answer, Gateway
 from payctl.insight.lookup import Lookup
 from payctl.payments.model import Operation
+from payctl.payments.provider_requests import Target
+from payctl.payments.questions import ask as question
 from payctl.payments.records import Attempt
+
+#: What an answer can be told of by itself; captures and cancellations show in their payment's.
+_ASKED = frozenset({Operation.COLLECT, Operation.REFUND, Operation.PAYOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,11 @@ def ask(
     """
     traced = lookup.trace(actor, reference)
     said = [
-        Said(attempt, _answer(gateways[attempt.gateway_account], attempt))
+        Said(attempt, question(gateways[attempt.gateway_account], attempt, about)[1])
         for story in traced.stories
-        if story.dossier.found is not None
-        for attempt in _asked(story.dossier.found.attempts, gateways, family)
+        if (found := story.dossier.found) is not None
+        for about in (Target(found.payment),)
+        for attempt in _asked(found.attempts, gateways, family)
     ]
     if not said:
         raise NotFound("provider.no_attempt", field="ref", ref=reference[:60], family=family)
@@ -52,12 +58,5 @@ def _asked(
 ) -> Iterator[Attempt]:
     for attempt in attempts:
         gateway = gateways.get(attempt.gateway_account)
-        about = attempt.operation in (Operation.COLLECT, Operation.REFUND)
-        if gateway is not None and gateway.name == family and about:
+        if gateway is not None and gateway.name == family and attempt.operation in _ASKED:
             yield attempt
-
-
-def _answer(gateway: Gateway, attempt: Attempt) -> Answer:
-    if attempt.operation is Operation.REFUND:
-        return gateway.query_refund(attempt.reference())
-    return gateway.query_payment(attempt.reference())

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl.db.engine import driver_execute, driver_executemany
+from payctl.db.driver import driver_execute, driver_executemany
 from payctl.db.types import canonical, to_micros
 from payctl.ledger import content
 from payctl.ledger.model import Draft, Posted, PostedEntry

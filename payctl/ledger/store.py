@@ -18,7 +18,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db import audit
 from payctl.db.actor import Actor
-from payctl.db.engine import Database, driver_execute
+from payctl.db.driver import driver_execute
+from payctl.db.engine import Database
 from payctl.errors import Conflict, NotFound
 from payctl.ledger.accounts import full_code, line_of, owner_of
 from payctl.ledger.tables import account, balance

@@ -28,7 +28,6 @@ from payctl.ids import encode
 from payctl.payments import store
 from payctl.payments.breaker import Breakers
 from payctl.payments.model import (
-    CANNOT_BE_ASKED,
     CLASS_OF,
     DEADLINE_S,
     LEASE,
@@ -47,7 +46,7 @@ from payctl.payments.provider_requests import (
     refund_request,
     request_hash,
 )
-from payctl.payments.records import Attempt, Payment
+from payctl.payments.records import Attempt
 from payctl.payments.retry import LEAST_S, TRIES, Retries, backoff
 
 #: The word for each operation's request in the record of calls.
@@ -253,38 +252,6 @@ class Dispatch:
         return self._outcomes.apply(
             tx, attempt.id, answer, source="rehearsal", call=CALLS[attempt.operation], actor=actor
         )
-
-    def question(self, attempt: Attempt, target: Target) -> tuple[str, Answer]:
-        """Ask the provider about an attempt; returns the call's name and the answer.
-
-        A gateway that cannot be asked (``query_by`` empty, or its account is no longer configured)
-        answers "unknown" without a call.
-        """
-        gateway = self._gateways.get(attempt.gateway_account)
-        if attempt.operation is Operation.REFUND:
-            if gateway is None or not gateway.capabilities.query_refunds:
-                return "query_refund", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
-            return "query_refund", gateway.query_refund(attempt.reference())
-        if attempt.operation is Operation.PAYOUT:
-            if gateway is None or not gateway.capabilities.payouts:
-                return "query_payout", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
-            return "query_payout", gateway.query_payout(attempt.reference())
-        about = attempt if attempt.operation is Operation.COLLECT else target.collected
-        if gateway is None or about is None or not gateway.capabilities.query_by:
-            return "query", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
-        return "query", gateway.query_payment(about.reference())
-
-    def may_resend(self, attempt: Attempt, payment: Payment) -> bool:
-        """Whether sending the same key again is the better question (the fence, design 2.5): the
-        provider still answers it with the first effect, and the effect is still wanted.
-        """
-        window = self.gateway(attempt.gateway_account).capabilities.resend_window_s
-        now = self._db.clock.now()
-        if window is None or now >= attempt.created_at + timedelta(seconds=window * 0.9):
-            return False
-        if attempt.operation is Operation.COLLECT:
-            return payment.expires_at is not None and now < payment.expires_at
-        return True
 
     def resend(self, attempt: Attempt, target: Target) -> Answer:
         """The same request once more, with the same key; see :meth:`may_resend`. It may have a late

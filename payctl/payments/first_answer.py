@@ -20,7 +20,8 @@ import sqlalchemy as sa
 from payctl.commissions.rate_book import RateBook
 from payctl.db import audit, rows
 from payctl.db.actor import Actor
-from payctl.db.engine import Database, driver_execute
+from payctl.db.driver import driver_execute
+from payctl.db.engine import Database
 from payctl.gateways.base import Answer
 from payctl.ledger import posting
 from payctl.ledger.book import Book

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from payctl.db import audit, rows
 from payctl.db.actor import Actor
-from payctl.db.engine import Database, driver_execute
+from payctl.db.driver import driver_execute
+from payctl.db.engine import Database
 from payctl.db.tables import idempotency as keys
 from payctl.errors import Conflict, InvalidInput, PayctlError
 from payctl.notifications import outbox

@@ -24,7 +24,7 @@ from payctl.db.permissions import require
 from payctl.gateways.base import Answer, Event, Outcome
 from payctl.ledger.book import Book
 from payctl.notifications.outbox import Outbox
-from payctl.payments import store
+from payctl.payments import questions, store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
@@ -242,10 +242,18 @@ class Sync:
             self._later(attempt, verdict.next_probe_at)
             return "unreachable"
         target, asked_at = self._target(attempt), self._db.clock.now()
-        call, answer = self._dispatch.question(attempt, target)
+        account = attempt.gateway_account
+        known = self._dispatch.configured(account)
+        gateway = self._dispatch.gateway(account) if known else None
+        call, answer = questions.ask(gateway, attempt, target)
         meant = meaning(attempt.operation, answer, target.capture, about=True)
         absent = meant.outcome is Outcome.NOT_FOUND and attempt.state.live
-        if absent and self._dispatch.may_resend(attempt, target.payment):
+        now = self._db.clock.now()
+        if (
+            absent
+            and gateway is not None
+            and questions.may_resend(gateway, attempt, target.payment, now)
+        ):
             call, answer = "resend", self._dispatch.resend(attempt, target)
         applied: Applied = self._db.run(
             lambda tx: self._outcomes.apply(
