@@ -15,83 +15,73 @@ from __future__ import annotations
 import copy
 import json
 import re
-import threading
-import time
 from collections.abc import Callable, Mapping
-from http.server import ThreadingHTTPServer
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 
-from payctl.testing.fake_http import handler_of
+from payctl.testing.emulators.core import Emulator, Exchange, Request, Response
+from payctl.testing.emulators.server import EmulatorServer
 from payctl.testing.stripe_disputes import FakeDisputes
 from payctl.testing.stripe_more import FakeCheckout, FakeTransfers
 
 Params = dict[str, str]
 Result = tuple[int, dict[str, Any]]
 
-#: drop: close the connection, no answer. reset: cut an answer short. hang: no answer for long.
-FAULTS = frozenset(
-    {
-        "drop", "drop_after", "reset_after", "hang", "hang_after", "500", "500_after", "503",
-        "409", "429", "401", "html_after", "html_400", "html_403", "empty_after", "notice",
-    }
-)  # fmt: skip
 
-
-class StripeFake:
+class StripeFake(Emulator):
     """The fake. Use as a context manager; ``url`` is the ``api_base`` for the adapter.
 
     Args:
         resources: sample objects by name: ``payment_intent``, ``charge``, ``refund``,
             ``balance_transaction``, ``customer``, ``dispute``, ``file``,
             ``checkout.session``, ``transfer``.
-        now: source of ``created`` times, in seconds.
+        now: the provider's time; the machine's when not given.
     """
 
+    name = "stripe"
+
     def __init__(
-        self, resources: Mapping[str, Mapping[str, Any]], now: Callable[[], float] = time.time
+        self,
+        resources: Mapping[str, Mapping[str, Any]],
+        now: Callable[[], datetime] | None = None,
     ) -> None:
+        super().__init__(now)
         self._resources = resources
-        self._now = now
-        self._lock = threading.Lock()
-        self._faults: list[tuple[str, str]] = []
         self._keys: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._serial = 0
-        self.hang_s = 5.0
         self.intents: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.customers: dict[str, dict[str, Any]] = {}
         self.disputes = FakeDisputes(self._new)
         self.checkout = FakeCheckout(self._new, self._paid_on_a_page, self._expanded)
         self.transfers = FakeTransfers(self._new)
-        #: every request seen: method, path, parameters, headers in lower case
-        self.requests: list[tuple[str, str, Params, dict[str, str]]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        serve = self._server.serve_forever
-        self._thread = threading.Thread(target=serve, args=(0.05,), daemon=True)
+        self._server = EmulatorServer(self)
 
-    def __enter__(self) -> StripeFake:
-        self._thread.start()
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    def __enter__(self) -> Self:
+        self._server.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        self._server.close()
 
     # --- for tests ------------------------------------------------------------------------------
 
-    def fault(self, name: str, path: str = "") -> None:
-        """Let the next request whose path contains *path* fail so; ``…_after`` with its effect."""
-        if name not in FAULTS:
-            raise ValueError(name)
-        with self._lock:
-            self._faults.append((name, path))
+    def fault(self, name: str, operation: str = "", times: int = 1, after: int = 0) -> None:
+        """As for every emulator; *operation* is any part of a request's address."""
+        super().fault(name, f"*{operation}*", times, after)
+
+    def calls(self) -> list[tuple[str, str, Params, Mapping[str, str]]]:
+        """Every request seen: method, path, parameters, headers in lower case."""
+        with self.lock:
+            return [(r.method, r.path, _params(r), r.headers) for r in self.requests]
 
     def settle(self, intent_id: str, status: str = "succeeded") -> None:
         """The customer acted, or an asynchronous method ended."""
-        with self._lock:
+        with self.lock:
             intent = self.intents[intent_id]
             intent["status"], intent["next_action"] = status, None
             if status == "succeeded":
@@ -99,36 +89,64 @@ class StripeFake:
 
     def fail_refund(self, refund_id: str, reason: str = "declined") -> None:
         """A refund that had succeeded fails after all."""
-        with self._lock:
+        with self.lock:
             self.refunds[refund_id] |= {"status": "failed", "failure_reason": reason}
 
     def taken(self, currency: str) -> int:
         """What was captured in *currency*, in Stripe's integers."""
-        with self._lock:
+        with self.lock:
             found = [i for i in self.intents.values() if i["currency"] == currency.lower()]
             return sum(int(intent["amount_received"]) for intent in found)
 
     # --- one request ----------------------------------------------------------------------------
 
-    def take_fault(self, path: str) -> str | None:
-        with self._lock:
-            for place, (name, part) in enumerate(self._faults):
-                if part in path:
-                    del self._faults[place]
-                    return name
-        return None
+    def operation(self, request: Request) -> str:
+        return request.path
+
+    def handle(self, request: Request, fault: str | None) -> Response:
+        key = request.headers.get("idempotency-key")
+        status, body, replayed = self.answer(
+            request.method, request.path, _params(request), key, fault
+        )
+        headers = {"Request-Id": f"req_fake{len(self.requests)}"}
+        if replayed:
+            headers["Idempotent-Replayed"] = "true"
+        if fault == "notice":
+            headers["Stripe-Notice"] = "this version is old"
+        return Response(status, body, headers)
+
+    def problem(self, status: int) -> Response:
+        message, code, kind = _PROBLEMS.get(status, ("no", "", "api_error"))
+        return Response(
+            status, _error(message, code, kind), {"Retry-After": "2"} if status == 429 else {}
+        )
+
+    def state(self) -> Mapping[str, Any]:
+        return {
+            "payment_intents": self.intents, "refunds": self.refunds, "customers": self.customers,
+            "disputes": self.disputes.held, "sessions": self.checkout.held,
+            "transfers": self.transfers.held,
+        }  # fmt: skip
+
+    def _exchange(self, request: Request, fault: str | None) -> Exchange:
+        if fault in ("500", "500_after"):
+            # Frozen for its key, unlike any other failure.
+            return Exchange(self.handle(request, fault))
+        if fault in ("html_400", "html_403"):
+            return Exchange(Response(int(fault[-3:]), "<html>refused</html>"))
+        return super()._exchange(request, fault)
 
     def answer(
         self, method: str, path: str, params: Params, key: str | None, fault: str | None
     ) -> tuple[int, dict[str, Any], bool]:
         """Status, body, and whether it is a replay; *fault* ``500`` freezes for the key."""
         if method == "GET":
-            with self._lock:
+            with self.lock:
                 return *self._act(method, path, params), False
         if not key:
             return 400, _error("a POST without an idempotency key", "key_missing"), False
         fingerprint = json.dumps([path, params], sort_keys=True)
-        with self._lock:
+        with self.lock:
             if kept := self._keys.get(key):
                 if kept[0] != fingerprint:
                     return 400, _error("other parameters", "", "idempotency_error"), False
@@ -325,7 +343,10 @@ class StripeFake:
     def _new(self, kind: str, prefix: str) -> dict[str, Any]:
         self._serial += 1
         data = copy.deepcopy(dict(self._resources[kind]))
-        return data | {"id": f"{prefix}_fake{self._serial:06d}", "created": int(self._now())}
+        return data | {
+            "id": f"{prefix}_fake{self._serial:06d}",
+            "created": int(self.now().timestamp()),
+        }
 
     def _show(self, table: dict[str, dict[str, Any]], id_: str, params: Params) -> Result:
         if id_ not in table:
@@ -340,6 +361,20 @@ class StripeFake:
             if "latest_charge.balance_transaction" not in wanted:
                 out["latest_charge"] = out["latest_charge"]["id"]
         return out
+
+
+#: Refusals without any effect, in Stripe's words.
+_PROBLEMS: Mapping[int, tuple[str, str, str]] = {
+    401: ("Invalid API Key", "", "invalid_request_error"),
+    409: ("key in use", "idempotency_key_in_use", "invalid_request_error"),
+    429: ("slow down", "rate_limit", "invalid_request_error"),
+    503: ("not now", "", "api_error"),
+}
+
+
+def _params(request: Request) -> Params:
+    """Parameters of a request; a form with a file in it is not read."""
+    return dict(request.query) if request.method == "GET" else request.form()
 
 
 def _error(

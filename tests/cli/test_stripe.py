@@ -46,7 +46,7 @@ class Shop:
 
     def posted_to(self, ending: str) -> list[dict[str, str]]:
         """Headers of the POSTs whose path ends so."""
-        return [h for method, path, _, h in self.fake.requests
+        return [h for method, path, _, h in self.fake.calls()
                 if method == "POST" and path.endswith(ending)]  # fmt: skip
 
 

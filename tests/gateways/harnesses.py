@@ -163,7 +163,7 @@ class StripeHarness(_Probed):
     def __init__(self, fake: StripeFake, **settings: Any) -> None:
         super().__init__()
         self.fake = fake
-        fake.hang_s = 1.5
+        fake.default_wait_s = 1.5
         self.settings = {
             "secret_key": "env:KEY",
             "webhook_secrets": ["env:HOOK"],

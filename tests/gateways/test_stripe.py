@@ -39,7 +39,7 @@ def test_every_post_carries_our_key_the_pinned_version_and_nothing_of_this_machi
     gateway.confirm_payment(str(paid.provider_reference), "pm_x", "key_confirm")
     gateway.customers.create(email="a@example.com", idempotency_key="key_customer")
     posts = [
-        (params, headers) for method, _, params, headers in stripe.fake.requests if method == "POST"
+        (params, headers) for method, _, params, headers in stripe.fake.calls() if method == "POST"
     ]
     assert [headers["idempotency-key"] for _, headers in posts] == [
         "key_a", "key_cap", "key_r", "key_cancel", "key_confirm", "key_customer",
@@ -58,7 +58,7 @@ def test_every_post_carries_our_key_the_pinned_version_and_nothing_of_this_machi
 def test_one_call_is_one_exchange(stripe: StripeHarness, fault: str) -> None:
     stripe.fake.fault(fault)
     stripe.gateway.create_payment(request())
-    assert len(stripe.fake.requests) == 1
+    assert len(stripe.fake.calls()) == 1
 
 
 def test_a_notice_of_the_server_is_no_warning_after_the_money_moved(stripe: StripeHarness) -> None:
@@ -121,9 +121,9 @@ def test_a_look_up_reads_all_pages(stripe: StripeHarness) -> None:
     stripe.gateway.create_payment(request("wanted"))
     for number in range(230):
         stripe.gateway.create_payment(request(str(number)))
-    before = len(stripe.fake.requests)
+    before = len(stripe.fake.calls())
     assert stripe.gateway.query_payment(by_ours("wanted")).outcome == "succeeded"
-    assert len(stripe.fake.requests) - before == 4  # three pages, then the object
+    assert len(stripe.fake.calls()) - before == 4  # three pages, then the object
     since = datetime.now(UTC) - timedelta(hours=1)
     listed = list(stripe.gateway.list_payments(since, since + timedelta(hours=2)))
     assert [one.our_reference for one in listed] == [
@@ -244,7 +244,7 @@ def test_an_amount_stripe_cannot_express_is_refused_before_any_exchange(
 ) -> None:
     answer = stripe.gateway.create_payment(request(amount_minor=12_345, currency=currency))
     assert (answer.outcome, answer.code) == ("rejected", "amount_not_representable")
-    assert stripe.fake.requests == []
+    assert stripe.fake.calls() == []
 
 
 # --- refunds --------------------------------------------------------------------------------------

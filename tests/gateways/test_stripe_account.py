@@ -44,7 +44,7 @@ def test_with_a_malformed_key_nothing_is_sent(stripe: StripeHarness, key: str) -
     gateway = build("stripe", "st", settings, lambda _: key)
     answer = gateway.create_payment(request())
     assert (answer.outcome, answer.reject) == ("rejected", RejectKind.AUTH)
-    assert stripe.fake.requests == []
+    assert stripe.fake.calls() == []
 
 
 def test_customers(stripe: StripeHarness) -> None:

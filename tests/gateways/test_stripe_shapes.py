@@ -118,7 +118,7 @@ def test_every_request_uses_only_parameters_the_library_knows(stripe: StripeHarn
     gateway.customers.create(email="a@example.com", name="A", idempotency_key="k4")
     gateway.balance()
     reasons = []
-    for method, path, params, _ in stripe.fake.requests:
+    for method, path, params, _ in stripe.fake.calls():
         names = {name.partition("[")[0] for name in params}
         may, must = _parameters(path, method)
         assert names <= may, (method, path, names - may)
@@ -161,7 +161,7 @@ def test_pages_transfers_and_disputes_use_only_parameters_the_library_knows(
 ) -> None:
     _more(stripe.fake)
     paths = set()
-    for method, path, params, _ in stripe.fake.requests:
+    for method, path, params, _ in stripe.fake.calls():
         if path == "/v1/files":
             continue  # a form with a file in it, which the fake does not read
         names = {name.partition("[")[0] for name in params}
@@ -178,7 +178,7 @@ def test_what_a_create_says(stripe: StripeHarness) -> None:
     stripe.gateway.create_payment(
         request(manual_capture=True, metadata={"order": "o-1", "n" * 60: "v" * 600})
     )
-    sent = stripe.fake.requests[-1][2]
+    sent = stripe.fake.calls()[-1][2]
     assert sent == {
         "amount": "2500",
         "currency": "eur",
@@ -200,7 +200,7 @@ def test_metadata_of_the_caller_cannot_replace_our_reference(stripe: StripeHarne
     many = {"payctl_ref": "someone else's"} | {f"n{number}": "v" for number in range(60)}
     answer = stripe.gateway.create_payment(request(metadata=many))
     assert answer.our_reference == "att_a"
-    sent = stripe.fake.requests[-1][2]
+    sent = stripe.fake.calls()[-1][2]
     assert sum(name.startswith("metadata[") for name in sent) <= 50
 
 

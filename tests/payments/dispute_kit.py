@@ -54,7 +54,7 @@ class Desk:
 @contextmanager
 def open_desk(db: Database, tmp_path: Path) -> Iterator[Desk]:
     kit = make_kit(db, tmp_path)
-    with StripeFake(resources(), now=lambda: kit.clock.now().timestamp()) as fake:
+    with StripeFake(resources(), now=kit.clock.now) as fake:
         harness = StripeHarness(fake)
         kit.app.__dict__["gateways"] = {"st": harness.gateway}
         yield Desk(kit, fake, harness)

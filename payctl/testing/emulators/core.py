@@ -33,6 +33,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -164,7 +165,10 @@ class Emulator(ABC):
     # -- faults -----------------------------------------------------------------------------------
 
     def fault(self, name: str, operation: str = "*", times: int = 1, after: int = 0) -> None:
-        """Arm *name* for the next *times* requests of *operation*, letting *after* of them pass."""
+        """Arm *name* for the next *times* requests of *operation*, letting *after* of them pass.
+
+        *operation* may be a pattern: ``payment.*``.
+        """
         with self.lock:
             self._armed.append(_Armed(name, operation, times, after))
 
@@ -174,7 +178,7 @@ class Emulator(ABC):
 
     def _take(self, operation: str) -> str | None:
         for armed in self._armed:
-            if armed.operation not in ("*", operation):
+            if not fnmatchcase(operation, armed.operation):
                 continue
             if armed.after:
                 armed.after -= 1
