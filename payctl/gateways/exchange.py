@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from payctl import pan
+from payctl.gateways.numbering import PLANS
 
 #: Headers worth keeping; any other might carry credentials.
 KEPT_HEADERS = frozenset(
@@ -47,6 +48,12 @@ _PHONE_FIELD = re.compile(
 _PHONE_DIGITS = re.compile(
     r'((?:"(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*|/msisdn/))([0-9]+)', re.IGNORECASE
 )
+#: A whole number without its ``+``, as some providers want them, also in the middle of a sentence.
+_BARE_NUMBER = re.compile(
+    r"(?<![\w+-])(?:"
+    + "|".join(f"{plan.calling_code}[0-9]{{{plan.digits}}}" for plan in PLANS.values())
+    + r")(?![\w-])"
+)
 
 
 def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
@@ -62,6 +69,7 @@ def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
     out = _KEYS.sub(REDACTED, out)
     out = _PHONE_FIELD.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}{m[3]}", out)
     out = _PHONE_DIGITS.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}", out)
+    out = _BARE_NUMBER.sub(lambda m: pan.mask_phone(m[0]), out)
     out = pan.scrub(pan.mask_phones(out))
     return out if len(out) <= MAX_TEXT else out[:MAX_TEXT] + " [cut]"
 

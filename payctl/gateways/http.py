@@ -20,6 +20,7 @@ httpx is imported by the first call, not with this module: it costs 86 ms.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -177,6 +178,9 @@ class Http:
     def _new_client(self) -> httpx.Client:
         import httpx
 
+        # They log whole addresses, and some providers want their token there.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         transport = httpx.HTTPTransport(
             limits=httpx.Limits(
                 max_connections=self._max_connections,

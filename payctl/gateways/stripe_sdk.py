@@ -7,6 +7,7 @@ nothing else; what an exchange proves is read from our own :class:`Reply`.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,8 @@ def _new_client(
     import stripe
 
     stripe.enable_telemetry = False
+    # It logs whole requests.
+    logging.getLogger("stripe").setLevel(logging.WARNING)
 
     class OverHttp(stripe.HTTPClient):
         name = "payctl"
