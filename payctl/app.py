@@ -2,7 +2,8 @@
 
 A service is a cached property: the first door that asks for it pays for its import, a command that
 does not need it pays nothing. What needs nothing but the book is built by
-:class:`payctl.book_services.BookServices`.
+:class:`payctl.book_services.BookServices`, the gateways and what operators say about them by
+:class:`payctl.gateway_services.GatewayServices`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from payctl.book_services import BookServices
 from payctl.db.engine import Database
+from payctl.gateway_services import GatewayServices
 
 if TYPE_CHECKING:
     from payctl.cases.service import Cases
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from payctl.config import Config
     from payctl.db.actor import Actor
     from payctl.db.approvals import Approval
-    from payctl.gateways.base import Gateway, Probe
+    from payctl.gateways.base import Probe
     from payctl.insight.doctor import Doctor, Schedule
-    from payctl.insight.provider_balances import ProviderBalance
+    from payctl.insight.gateway_health import GatewayHealth
+    from payctl.insight.provider_balances import Balances
     from payctl.insight.today import Today
     from payctl.insight.watch import Watch
     from payctl.ledger.adjustments import Adjustments
@@ -34,26 +36,24 @@ if TYPE_CHECKING:
     from payctl.ledger.verify import Verifier
     from payctl.notifications.outbox import Outbox
     from payctl.parties.service import Parties
-    from payctl.payments.breaker import Breakers
-    from payctl.payments.breaker_desk import BreakerDesk
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
+    from payctl.payments.disputes import Disputes
     from payctl.payments.first_answer import FirstAnswers
-    from payctl.payments.gateway_settings import GatewaySettings
+    from payctl.payments.float_topups import FloatTopUps, TopUpResult
+    from payctl.payments.float_watch import FloatWatch
     from payctl.payments.imports import Imports
     from payctl.payments.intake import Intake
     from payctl.payments.outcomes import Outcomes
     from payctl.payments.refund_outcomes import RefundOutcomes
     from payctl.payments.refunds import Refunds
     from payctl.payments.results import RefundResult
-    from payctl.payments.routing import Router
-    from payctl.payments.rule_book import RuleBook
     from payctl.payments.service import Payments
     from payctl.payments.sync import Sync
     from payctl.webhooks.service import Inbox
 
 
-class App(BookServices):
+class App(GatewayServices):
     """The services of one profile.
 
     Args:
@@ -61,12 +61,6 @@ class App(BookServices):
         db: its book; default: what the profile says.
         probe: told of every exchange with a provider, before and after.
     """
-
-    def __init__(
-        self, config: Config, db: Database | None = None, probe: Probe | None = None
-    ) -> None:
-        super().__init__(config, db)
-        self._probe = probe
 
     @classmethod
     def open(cls, config: Config, db: Database | None = None, probe: Probe | None = None) -> App:
@@ -87,33 +81,6 @@ class App(BookServices):
             app.close()
             raise
         return app
-
-    # -- gateways ---------------------------------------------------------------------------------
-
-    @cached_property
-    def gateways(self) -> dict[str, Gateway]:
-        """The merchant accounts of the profile, by our name of them.
-
-        Raises:
-            NotConfigured: an account whose type is not installed or whose settings are wrong.
-        """
-        from payctl.gateways.base import no_probe
-        from payctl.gateways.registry import build, names
-
-        installed = names()
-        return {
-            account: build(
-                section.type,
-                account,
-                section.settings,
-                self.config.resolve,
-                clock=self.db.clock,
-                probe=self._probe or no_probe,
-            )
-            for account, section in self.config.gateways.items()
-            # The former service's variables may name a provider that has no adapter yet.
-            if section.type in installed or not section.former
-        }
 
     # -- money ------------------------------------------------------------------------------------
 
@@ -195,46 +162,6 @@ class App(BookServices):
         return Parties(self.db, self.config.country)
 
     @cached_property
-    def breakers(self) -> Breakers:
-        from payctl.payments.breaker import Breakers
-
-        return Breakers(self.db)
-
-    @cached_property
-    def router(self) -> Router:
-        from payctl.payments.routing import Router, read_order
-
-        priorities, off = read_order(
-            {account: section.settings for account, section in self.config.gateways.items()}
-        )
-        return Router(
-            self.db,
-            self.gateways,
-            self.breakers,
-            live=self.config.live,
-            priorities=priorities,
-            switched_off=off,
-        )
-
-    @cached_property
-    def gateway_settings(self) -> GatewaySettings:
-        from payctl.payments.gateway_settings import GatewaySettings
-
-        return GatewaySettings(self.db, self.gateways, lambda: self.router.forget())
-
-    @cached_property
-    def rule_book(self) -> RuleBook:
-        from payctl.payments.rule_book import RuleBook
-
-        return RuleBook(self.db, self.gateways, self.approvals, lambda: self.router.forget())
-
-    @cached_property
-    def breaker_desk(self) -> BreakerDesk:
-        from payctl.payments.breaker_desk import BreakerDesk
-
-        return BreakerDesk(self.db, self.gateways, self.breakers, self.approvals)
-
-    @cached_property
     def outcomes(self) -> Outcomes:
         return self._outcomes(self.cases)
 
@@ -278,7 +205,7 @@ class App(BookServices):
     def captures(self) -> Captures:
         from payctl.payments.captures import Captures
 
-        return Captures(self.db, self.dispatch)
+        return Captures(self.db, self.dispatch, self.gateway_settings)
 
     @cached_property
     def refunds(self) -> Refunds:
@@ -291,13 +218,38 @@ class App(BookServices):
         )  # fmt: skip
 
     @cached_property
+    def float_topups(self) -> FloatTopUps:
+        from payctl.payments.float_topups import FloatTopUps
+
+        return FloatTopUps(self.db, self.book, self.approvals, self.gateways)
+
+    @cached_property
+    def float_watch(self) -> FloatWatch:
+        from payctl.payments.float_watch import FloatWatch
+
+        return FloatWatch(self.db, self.gateways, lambda: self.cases)
+
+    @cached_property
     def sync(self) -> Sync:
+        from payctl.payments.completions import Completions
         from payctl.payments.sync import Sync
 
         return Sync(
             self.db, self.book, self.dispatch, self.outcomes, self.refunds, self.approvals,
-            self.breakers, self.cases, self.outbox,
+            self.breakers, self.cases, self.outbox, self.disputes,
+            Completions(
+                self.db, self.dispatch, self.outcomes, self.breakers, self.gateway_settings
+            ),
         )  # fmt: skip
+
+    @cached_property
+    def disputes(self) -> Disputes:
+        from payctl.payments.disputes import Disputes
+
+        keep = bool(self.config.get("disputes.keep_commission"))
+        return Disputes(
+            self.db, self.book, self.gateways, self.cases, self.outbox, keep_commission=keep
+        )
 
     @cached_property
     def inbox(self) -> Inbox:
@@ -335,16 +287,29 @@ class App(BookServices):
         )
 
     @cached_property
+    def gateway_health(self) -> GatewayHealth:
+        from payctl.insight.gateway_health import GatewayHealth
+
+        return GatewayHealth(self.db, self.gateways, self.breakers)
+
+    @cached_property
     def watch(self) -> Watch:
         from payctl.insight.watch import Watch
 
         return Watch(self.db, self.queries, lambda: self.sync)
 
-    def provider_balances(self) -> list[ProviderBalance]:
-        """What each provider holds for us by its own account, beside our books."""
+    def provider_balances(self, account: str | None = None) -> Balances:
+        """What each provider (or one) holds for us by its own account, beside our books.
+
+        Raises:
+            NotFound: ``gateway.not_found``.
+        """
         from payctl.insight.provider_balances import compare
 
-        return compare(self.db, self.gateways)
+        chosen = self.gateways
+        if account is not None:
+            chosen = {account: self.gateway_settings.known(account)}
+        return compare(self.db, self.float_watch.read(chosen))
 
     @cached_property
     def doctor(self) -> Doctor:
@@ -369,9 +334,14 @@ class App(BookServices):
             "routing_change": lambda actor, asked: self.rule_book.apply(actor, asked.id),
             "breaker_force": lambda actor, asked: self.breaker_desk.apply(actor, asked.id),
             "ledger_adjustment": lambda actor, asked: self.adjustments.execute(actor, asked.id),
+            "float_topup": self._send_float,
             "refund": self._send_refund,
             "refund_late": self._send_refund,
+            "reverse_payout": self._send_refund,
         }
+
+    def _send_float(self, actor: Actor, asked: Approval) -> TopUpResult | None:
+        return self.float_topups.approved(actor, asked.subject_id) if asked.subject_id else None
 
     def _send_refund(self, actor: Actor, asked: Approval) -> RefundResult | None:
         """An approved refund is sent in the name of who approved it."""

@@ -215,6 +215,8 @@ class Config:
         mode = section.settings.get("mode")
         if isinstance(mode, str) and mode.lower() in ("live", "sandbox", "test"):
             return mode.lower() == "live"
+        if isinstance(environment := section.settings.get("environment"), str):
+            return environment.lower() not in ("sandbox", "test")
         for key in ("secret_key", "api_key"):
             try:
                 value = section.secret(key)

@@ -66,6 +66,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("log.file", "text", "the log file; default: in your state directory"),
     Setting("ledger.anchors", "places", "where hashes of sealed blocks are kept outside the book:"
             " path:/FOLDER, git:/REPOSITORY, cmd:PROGRAM ARGS"),
+    Setting("disputes.keep_commission", "switch", "whether a lost dispute leaves us our commission"
+            " (the organiser bears all of it); otherwise it is given back", False),
     Setting("receiver.port", "integer", "port of the webhook receiver", 8080,
             former="PORT", minimum=1, maximum=65535),
     Setting("receiver.cors_origin", "text", "origin the receiver lets a browser call from",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -19,6 +20,10 @@ from payctl.db.engine import Database
 from payctl.db.metadata import load
 from payctl.ids import seeded
 from tests import books, postgres
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("payctl", deadline=None)
+hypothesis.settings.load_profile("payctl")
 
 ENGINES = ("sqlite", "postgresql")
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)

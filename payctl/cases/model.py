@@ -35,9 +35,13 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "config_error": Kind(timedelta(hours=1)),
     "gateway_removed": Kind(timedelta(hours=1)),
+    "low_float": Kind(timedelta(hours=4)),
     "unknown_outcome": Kind(timedelta(hours=4), ()),
     "late_authorization": Kind(timedelta(hours=24)),
     "late_success": Kind(timedelta(hours=24)),
+    "dispute": Kind(timedelta(hours=24), ()),
+    "dispute_changed": Kind(timedelta(hours=24)),
+    "dispute_orphan": Kind(timedelta(hours=24)),
     "orphan": Kind(timedelta(hours=24)),
     "pan_refused": Kind(timedelta(hours=24)),
     "reference_conflict": Kind(timedelta(hours=24)),

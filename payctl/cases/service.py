@@ -99,6 +99,10 @@ class Cases:
                 return known
         raise AssertionError("a case is opened and resolved again and again")
 
+    def is_open(self, tx: sa.Connection, dedupe_key: str) -> bool:
+        """Whether an unresolved case of this matter is there."""
+        return store.unresolved(tx, dedupe_key) is not None
+
     def close(
         self, tx: sa.Connection, dedupe_key: str, *, resolution: str, evidence: str, actor: Actor
     ) -> bool:

@@ -178,6 +178,8 @@ def next_command(case: Case) -> str:
     subject = _subject(case)
     if case.kind == "unknown_outcome" and case.subject_kind == "payment" and subject:
         return f"payctl payments sync {subject}"
+    if case.subject_kind == "dispute" and subject:
+        return f"payctl disputes show {subject}"
     if case.kind == "config_error" and case.gateway:
         return f"payctl gateways show {case.gateway}"
     if case.kind == "gateway_removed":

@@ -22,9 +22,11 @@ from payctl.cli.framework import (
 from payctl.cli.gateway_app import app
 from payctl.countries import COUNTRIES
 from payctl.errors import InvalidInput
+from payctl.pan import mask_phone
 
 if TYPE_CHECKING:
-    from payctl.payments.ranking import Decision, RouteRequest
+    from payctl.payments.candidates import RouteRequest
+    from payctl.payments.ranking import Decision
 
 CANDIDATES = (
     Column("rank", "number", rank=0),
@@ -40,8 +42,9 @@ CANDIDATES = (
     "explain",
     examples=[
         "payctl gateways explain --amount 25.00 --currency EUR --method card --country FR",
-        "payctl gateways explain --amount 15000 --currency XOF --method mobile_money"
-        " --phone +2250701020304 --preferred orange-ci --json",
+        "payctl gateways explain --amount 15000 --currency XOF --country CI"
+        " --method mobile_money --phone +2250701020304",
+        "payctl gateways explain --amount 15000 --currency XOF --preferred orange-ci --json",
     ],
 )
 def explain(
@@ -69,9 +72,10 @@ def explain(
 ) -> None:
     """Explain where a payment would go now, and why not elsewhere.
 
-    Nothing is sent and nothing is changed.
+    The first line is the choice and its reason; then each gateway, and what would change the
+    choice. Nothing is sent and nothing is changed.
     """
-    from payctl.payments.ranking import RouteRequest
+    from payctl.payments.candidates import RouteRequest
     from payctl.payments.requests import METHODS
 
     run = session()
@@ -100,6 +104,8 @@ def explain(
 
 
 def _route(request: RouteRequest, decision: Decision) -> dict[str, Any]:
+    from payctl.payments.decision_reasons import changes, decisive
+
     stored = decision.as_json()
     rows = []
     for ranked in decision.candidates:
@@ -116,6 +122,9 @@ def _route(request: RouteRequest, decision: Decision) -> dict[str, Any]:
                 "rule": ranked.rule,
                 "lagging": ranked.lagging,
                 "probe": ranked.probe,
+                "priority": ranked.priority,
+                "network_fit": ranked.network_fit or None,
+                **_float(ranked.account, request.currency),
                 "codes": [each.code for each in ranked.dropped],
                 "reasons": [gateway_words.reason(ranked.account, each) for each in ranked.dropped]
                 or list(gateway_words.merits(request, ranked)),
@@ -131,6 +140,22 @@ def _route(request: RouteRequest, decision: Decision) -> dict[str, Any]:
         "rules_version": stored["rules_version"],
         "rules": stored["rules"],
         "unknown_preferred": stored["unknown_preferred"],
+        "phone": mask_phone(request.phone) if request.phone is not None else None,
+        "network": decision.network,
+        "why": decisive(decision),
+        "explanation": gateway_words.headline(request, decision),
+        "changes": [
+            {"gateway": each.account, "code": each.code, "amounts_minor": list(each.amounts_minor)}
+            for each in changes(decision)
+        ],
+    }
+
+
+def _float(account: str, currency: str) -> dict[str, Any]:
+    told = session().app.float_watch.last_told(account, currency)
+    return {
+        "float_minor": told.available_minor if told is not None else None,
+        "float_read_at": told.read_at if told is not None else None,
     }
 
 

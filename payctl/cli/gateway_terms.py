@@ -41,21 +41,25 @@ FEES = (
     Column("valid_from", "time", rank=1),
     Column("set_by", rank=1),
 )
+HistoryOption = Annotated[
+    bool, typer.Option("--history", help="Everything that was set, the latest first.")
+]
 _PERCENT = re.compile(r"([0-9]{1,3})(?:[.,]([0-9]{1,4}))?")
 
 
 @command(
     limits,
     "list",
-    examples=["payctl gateways limits list", "payctl gateways limits list stripe --json"],
+    examples=["payctl gateways limits list", "payctl gateways limits list stripe --history"],
 )
-def list_limits(gateway: AccountFilter = None) -> None:
+def list_limits(gateway: AccountFilter = None, history: HistoryOption = False) -> None:
     """List the limits set by hand; what a provider declares is in gateways show."""
     settings = session().app.gateway_settings
     if gateway is not None:
         settings.known(gateway)
+    found = settings.limit_history(gateway) if history else settings.limits(gateway)
     emit_list(
-        map(limit_row, settings.limits(gateway)),
+        map(limit_row, found),
         "payctl.gateway_limits/1",
         LIMITS,
         id_key="gateway",
@@ -111,14 +115,15 @@ def set_limit(
 @command(
     fees,
     "list",
-    examples=["payctl gateways fees list", "payctl gateways fees list stripe --json"],
+    examples=["payctl gateways fees list", "payctl gateways fees list stripe --history"],
 )
-def list_fees(gateway: AccountFilter = None) -> None:
+def list_fees(gateway: AccountFilter = None, history: HistoryOption = False) -> None:
     """List the fees each gateway is expected to charge."""
     settings = session().app.gateway_settings
     if gateway is not None:
         settings.known(gateway)
-    emit_list(map(fee_row, settings.fees(gateway)), "payctl.gateway_fees/1", FEES, id_key="gateway")
+    found = settings.fee_history(gateway) if history else settings.fees(gateway)
+    emit_list(map(fee_row, found), "payctl.gateway_fees/1", FEES, id_key="gateway")
 
 
 @command(

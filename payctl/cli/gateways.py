@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from payctl.cli import gateway_breaker, gateway_explain, gateway_rules, gateway_terms
+from payctl.cli import (
+    gateway_breaker,
+    gateway_explain,
+    gateway_rules,
+    gateway_signs,
+    gateway_terms,
+)
 from payctl.cli.framework import (
     Column,
     ExitCode,
@@ -16,19 +22,18 @@ from payctl.cli.framework import (
     confirm,
     emit,
     emit_list,
-    finish,
-    note,
     session,
     undo,
 )
-from payctl.cli.gateway_app import Account, AccountFilter, ForOption, app, end_of
-from payctl.cli.messages import say
+from payctl.cli.gateway_app import Account, ForOption, app, end_of
 
 if TYPE_CHECKING:
     from payctl.gateways.base import Gateway
     from payctl.payments.gateway_state import Setting
 
-__all__ = ["app", "gateway_breaker", "gateway_explain", "gateway_rules", "gateway_terms"]
+__all__ = [
+    "app", "gateway_breaker", "gateway_explain", "gateway_rules", "gateway_signs", "gateway_terms",
+]  # fmt: skip
 
 COLUMNS = (
     Column("gateway", "id", rank=0),
@@ -54,6 +59,7 @@ VIEW = (
     Column("manual_capture"),
     Column("refunds"),
     Column("payouts"),
+    Column("networks"),
     Column("reference_format"),
     Column("status_reports_amount"),
     Section("limits", gateway_terms.LIMITS[1:]),
@@ -76,13 +82,6 @@ SETTING = (
     Column("until", "time"),
     Column("reason"),
     Column("set_by"),
-)
-HEALTH = (
-    Column("gateway", "id", rank=0),
-    Column("ok", rank=0),
-    Column("latency_ms", "number", label="ms", rank=0),
-    Column("breaker", "state", rank=1),
-    Column("detail", rank=1),
 )
 
 
@@ -120,7 +119,8 @@ def show(gateway: Account) -> None:
         "revocable": can.revocable,
         "manual_capture": can.manual_capture,
         "refunds": can.refunds,
-        "payouts": can.payouts,
+        "payouts": sorted(can.payouts),
+        "networks": sorted(can.networks),
         "reference_format": can.reference_format,
         "status_reports_amount": can.status_reports_amount,
         "limits": [*_declared(found), *map(gateway_terms.limit_row, settings.limits(gateway))],
@@ -129,35 +129,6 @@ def show(gateway: Account) -> None:
         "history": [_past(each) for each in settings.history(gateway, 10)],
     }
     emit(whole, "payctl.gateway/1", VIEW, id_key="gateway")
-
-
-@command(
-    app,
-    "health",
-    examples=["payctl gateways health", "payctl gateways health stripe --json"],
-    exits={ExitCode.CHECK_FAILED: "a gateway did not answer, or refused us"},
-)
-def health(gateway: AccountFilter = None) -> None:
-    """Ask each provider for a sign of life, with our credentials. No money is involved."""
-    run = session()
-    accounts = run.app.gateways if gateway is None else {gateway: _one(gateway)}
-    note(say("asking", run.lang, names=", ".join(accounts)))
-    rows = []
-    for account, each in accounts.items():
-        seen = each.ping()
-        state = run.app.breakers.peek(None, account, "collect").state
-        rows.append(
-            {
-                "gateway": account,
-                "ok": seen.ok,
-                "latency_ms": seen.latency_ms,
-                "breaker": str(state),
-                "detail": seen.detail,
-            }
-        )
-    emit_list(rows, "payctl.gateway_health/1", HEALTH, id_key="gateway")
-    if not all(row["ok"] for row in rows):
-        finish(ExitCode.CHECK_FAILED)
 
 
 @command(
@@ -224,10 +195,6 @@ def _set(gateway: str, state: str, reason: str, until: datetime | None) -> None:
         run.actor, gateway, state, reason=reason, until=until, dry_run=run.dry_run
     )
     emit({"gateway": gateway, **_setting(done)}, "payctl.gateway_setting/1", SETTING)
-
-
-def _one(account: str) -> Gateway:
-    return session().app.gateway_settings.known(account)
 
 
 def _row(gateway: Gateway) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("payments", "take, follow, capture and cancel payments"),
             ("refunds", "give captured money back"),
+            ("disputes", "payments their customers contest"),
         ),
     ),
     (
@@ -31,6 +32,11 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("gateways", "routing, limits, fees, breakers and health of the gateways"),
             ("stripe", "intents and customers as Stripe sees them"),
+            ("paypal", "orders and balance as PayPal sees them"),
+            ("orange", "payments and balance as Orange Money sees them"),
+            ("float", "money that lies at gateways for payouts: fill it up, watch it"),
+            ("cinetpay", "a payment and the balance as CinetPay sees them"),
+            ("momo", "payments, balance and payees as MTN Mobile Money sees them"),
         ),
     ),
     (

@@ -43,8 +43,10 @@ from payctl.cli.payment_views import ATTEMPTS, emit_refund_rehearsal, filled
 from payctl.cli.standing import exit_of_refund, money_lines, new_key
 from payctl.errors import InvalidInput
 from payctl.insight.advice import about_refund
+from payctl.ledger.accounts import float_, full_code
+from payctl.money import format_money
 from payctl.payments.details import RefundDetail, RefundFilter
-from payctl.payments.model import RefundState
+from payctl.payments.model import INSUFFICIENT_FLOAT, RefundState
 from payctl.payments.views import REFUND, REFUNDS, refund_json
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ COLUMNS = (
     Column("status", "state", rank=0),
     Column("amount_minor", "money", rank=0),
     Column("gateway", rank=2),
+    Column("way", rank=3),
     Column("reason", rank=1),
     Column("requested_by", rank=3),
     Column("created_at", "time", rank=2),
@@ -69,6 +72,8 @@ VIEW = (
     Column("status", "state"),
     Column("amount_minor", "money"),
     Column("gateway"),
+    Column("way"),
+    Column("destination"),
     Column("reason", "long"),
     Column("failure_code"),
     Column("approval"),
@@ -113,6 +118,8 @@ def create(
     workers: Workers = 16,
 ) -> None:
     """Give back a payment, whole or in part.
+
+    Where the provider has no refund but pays out, it goes back as a payout to whoever paid.
 
     The amount is set aside before the provider is asked; above the threshold a second person must
     approve. With --batch it makes many, in one long-lived process: a JSON object a line comes in
@@ -306,6 +313,11 @@ def _tell(found: RefundDetail, why: str | None = None) -> None:
     where = run.app.lookup.situation(refund.payment_id).whereabouts
     for line in money_lines(where, run.lang):
         note(line)
+    if refund.state is RefundState.APPROVED and refund.failure_code == INSUFFICIENT_FLOAT:
+        account = full_code(float_(refund.gateway_account), refund.currency)
+        amount = format_money(refund.amount_minor, refund.currency)
+        waiting = {"gateway": refund.gateway_account, "account": account, "amount": amount}
+        note(say("refund_waits_for_float", run.lang, **waiting))
     waits = refund.state is RefundState.AWAITING_APPROVAL
     for line in about_refund(refund):
         if waits:

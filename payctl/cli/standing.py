@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from payctl.cli.framework import ExitCode, note, session
 from payctl.cli.messages import say
-from payctl.insight.whereabouts import Part, Place, Verdict, Whereabouts
+from payctl.insight.whereabouts import Part, Place, Verdict, Whereabouts, gives_back
 from payctl.money import format_money
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Payment, Refund
@@ -109,7 +109,7 @@ def money_lines(where: Whereabouts, lang: str) -> list[str]:
     for place in where.of(*_OPEN):
         plain, refund = _OPEN[place.part]
         amount = format_money(place.amount_minor, place.currency)
-        sentence = refund if place.operation == Operation.REFUND else plain
+        sentence = refund if gives_back(place) else plain
         answers.append(
             say(sentence, lang, gateway=place.gateway or "-", account=place.account, amount=amount)
         )

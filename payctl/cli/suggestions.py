@@ -13,11 +13,13 @@ from payctl.cli.nouns import NOUNS
 from payctl.cli.session import Session
 from payctl.cli.topics import PAYMENT_STATES, REFUND_STATES, TOPICS
 from payctl.errors import PayctlError
+from payctl.gateways.disputes import DisputeStatus
 
 #: What the one positional of a noun's verbs is the id of.
 _KINDS = {
     "payments": "payment",
     "refunds": "refund",
+    "disputes": "dispute",
     "cases": "case",
     "approvals": "approval",
     "webhooks": "event",
@@ -26,6 +28,7 @@ _KINDS = {
 _STATUSES = {
     "payments": tuple(PAYMENT_STATES),
     "refunds": tuple(REFUND_STATES),
+    "disputes": ("open", *map(str, DisputeStatus)),
     "cases": ("open", "assigned", "resolved"),
     "approvals": ("pending", "approved", "rejected", "expired", "used"),
     "webhooks": ("received", "waiting", "applied", "orphan", "dead", "dropped"),

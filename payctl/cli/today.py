@@ -20,7 +20,7 @@ COLUMNS = (
 
 @command(app, "today", examples=["payctl today", "payctl today --json"])
 def today() -> None:
-    """Show what waits: cases by amount, unknown outcomes, approvals, breakers, late jobs.
+    """Show what waits: cases by amount, unknown outcomes, approvals, floats, breakers, jobs.
 
     Each line ends in the command to type.
     """

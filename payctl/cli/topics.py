@@ -152,7 +152,7 @@ PAYMENT_STATES: dict[str, str] = {
     "created": "written down, nothing sent yet",
     "processing": "a request is on its way",
     "requires_action": "the customer must act: next_action says how",
-    "pending": "the provider accepted it, the result comes later",
+    "pending": "the provider accepted it, or the customer approved it; the result comes later",
     "unknown": "sent, and nobody answered: money may have moved; it is being asked after",
     "authorized": "the money is reserved, 'payctl payments capture' takes it",
     "succeeded": "the money is ours and in the ledger",
@@ -163,7 +163,7 @@ PAYMENT_STATES: dict[str, str] = {
 REFUND_STATES: dict[str, str] = {
     "proposed": "payctl suggests it (a receipt nobody ordered); a person decides",
     "awaiting_approval": "waits for a second person",
-    "approved": "may be sent; waits for its gateway",
+    "approved": "may be sent; waits for its gateway, or for float where it goes as a payout",
     "rejected": "a second person said no",
     "sending": "a request is on its way",
     "pending": "the provider accepted it, the result comes later",

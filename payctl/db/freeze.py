@@ -1,8 +1,9 @@
 """Write a migration's SQL from the tables declared in code: ``python -m payctl.db.freeze NAME``.
 
 A revision gets the statements that no revision before it has: the first one a whole book, a later
-one what is new. What it takes away (a trigger that another one replaces), and what undoes a change
-of an object that stays (a column), is added to the files by hand. The files are what runs from then
+one what is new. What it takes away (a trigger that another one replaces), what it changes of a
+table that is there, and what undoes a change of an object that stays (a column), is added to the
+files by hand. The files are what runs from then
 on; the tests hold them against the declarations, so a change of a table without a migration is
 found.
 """
@@ -30,13 +31,15 @@ def dialects() -> list[sa.Dialect]:
 def up(dialect: sa.Dialect, revision: str) -> list[str]:
     """What a revision adds to the book."""
     before = {
-        statement
+        # A function that an earlier revision replaced is declared as if it were new.
+        statement.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1)
         for earlier in revisions()
         if earlier < revision
         for statement in frozen(dialect, earlier, "up")
     }
+    tables = {_table(statement) for statement in before} - {None}
     added = (each.strip() for each in statements(dialect))
-    return [each for each in added if each not in before]
+    return [each for each in added if each not in before and _table(each) not in tables]
 
 
 def down(dialect: sa.Dialect, revision: str) -> list[str]:
@@ -53,6 +56,12 @@ def down(dialect: sa.Dialect, revision: str) -> list[str]:
         cascade = " CASCADE" if dialect.name == "postgresql" else ""
         drops.append(f"DROP {found[1].upper()} IF EXISTS {_quoted(found[2])}{cascade}")
     return drops[::-1]
+
+
+def _table(statement: str) -> str | None:
+    """The table a statement makes."""
+    found = _CREATED.match(statement)
+    return found[2] if found is not None and found[1].upper() == "TABLE" else None
 
 
 def _quoted(name: str) -> str:

@@ -38,6 +38,7 @@ TABLE_MODULES = (
     "payctl.payments.tables",
     "payctl.payments.functions",
     "payctl.payments.gateway_tables",
+    "payctl.payments.float_tables",
     "payctl.webhooks.tables",
 )
 
@@ -62,6 +63,20 @@ def table(name: str, *items: Any, **options: Any) -> sa.Table:
 def ddl(name: str, *, postgresql: tuple[str, ...] = (), sqlite: tuple[str, ...] = ()) -> None:
     """Declare raw SQL to run after all tables exist, in the order of declaration."""
     blocks[name] = Block(name, postgresql, sqlite)
+
+
+def by_index(function: str) -> str:
+    """A PostgreSQL function that looks rows up one by one, with the settings for that.
+
+    Its statements are planned once in a connection's life, maybe while a table is small or empty,
+    so nothing may be chosen that is good for small tables only; and planning them anew for each
+    call takes longer than running them.
+    """
+    settings = (
+        "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off"
+        " SET enable_hashjoin = off SET enable_mergejoin = off"
+    )
+    return function.replace("LANGUAGE plpgsql AS", f"LANGUAGE plpgsql {settings} AS", 1)
 
 
 def load() -> sa.MetaData:

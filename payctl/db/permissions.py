@@ -38,6 +38,8 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "gateway.manage": _RULES,
     "routing.manage": _RULES,
     "float.topup": _OFFICE,
+    "float.alarm": _OFFICE | {"admin"},
+    "float.watch": _DESK | {"admin", "job.float"},
     "ledger.post": _OFFICE,
     "ledger.reverse": _OFFICE,
     "ledger.months": _RULES | {"job.months"},

@@ -6,9 +6,11 @@ room that knows SQL.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, ddl, table
+from payctl.db.metadata import append_only, by_index, ddl, table
 from payctl.db.types import Bytes, Id, Int, Json, Moment, Text
 
 #: Roles a person may hold. ``admin`` and ``approver`` exclude each other: whoever sets the rules
@@ -197,11 +199,13 @@ ddl(
     postgresql=(
         """CREATE FUNCTION audit_head_forward() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP = 'UPDATE' AND NEW.chain = OLD.chain AND NEW.seq > OLD.seq THEN RETURN NEW; END IF;
   RAISE EXCEPTION 'audit_head only moves forward' USING ERRCODE = '23514';
 END $$""",
-        "CREATE TRIGGER audit_head_forward BEFORE UPDATE OR DELETE ON audit_head"
-        " FOR EACH ROW EXECUTE FUNCTION audit_head_forward()",
+        "CREATE TRIGGER audit_head_forward BEFORE UPDATE ON audit_head FOR EACH ROW"
+        " WHEN (NEW.chain <> OLD.chain OR NEW.seq <= OLD.seq) EXECUTE FUNCTION"
+        " audit_head_forward()",
+        "CREATE TRIGGER audit_head_no_delete BEFORE DELETE ON audit_head FOR EACH ROW"
+        " EXECUTE FUNCTION audit_head_forward()",
         "CREATE TRIGGER audit_head_truncate BEFORE TRUNCATE ON audit_head"
         " EXECUTE FUNCTION refuse_change()",
     ),
@@ -219,9 +223,10 @@ END $$""",
 ddl(
     "audit_append",
     postgresql=(
-        """CREATE FUNCTION audit_append(p_chain bigint, p_rows jsonb) RETURNS bigint
+        by_index(
+            """CREATE FUNCTION audit_append(p_chain bigint, p_rows jsonb) RETURNS bigint
 LANGUAGE plpgsql AS $$
-DECLARE head audit_head; item jsonb; this_hash bytea;
+DECLARE head audit_head; hashes bytea[]; first bigint;
 BEGIN
   SELECT * INTO head FROM audit_head WHERE chain = p_chain FOR UPDATE;
   IF NOT FOUND THEN
@@ -229,21 +234,24 @@ BEGIN
       VALUES (p_chain, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING;
     SELECT * INTO head FROM audit_head WHERE chain = p_chain FOR UPDATE;
   END IF;
-  FOR item IN SELECT value FROM jsonb_array_elements(p_rows) LOOP
+  first := head.seq;
+  hashes[0] := head.hash;
+  FOR i IN 1..jsonb_array_length(p_rows) LOOP
     head.seq := head.seq + 1;
-    this_hash := sha256(head.hash || int8send(p_chain) || int8send(head.seq)
-      || decode(item->>'content', 'hex'));
-    INSERT INTO audit (id, chain, seq, prev_hash, hash, at, actor, actor_kind, host, session,
-        command, action, subject_kind, subject_id, reason, data)
-      VALUES ((item->>'id')::uuid, p_chain, head.seq, head.hash, this_hash,
-        (item->>'at')::timestamptz, item->>'actor', item->>'actor_kind', item->>'host',
-        item->>'session', item->>'command', item->>'action', item->>'subject_kind',
-        (item->>'subject_id')::uuid, item->>'reason', item->'data');
-    head.hash := this_hash;
+    head.hash := sha256(head.hash || int8send(p_chain) || int8send(head.seq)
+      || decode(p_rows->(i - 1)->>'content', 'hex'));
+    hashes[i] := head.hash;
   END LOOP;
+  INSERT INTO audit (id, chain, seq, prev_hash, hash, at, actor, actor_kind, host, session,
+      command, action, subject_kind, subject_id, reason, data)
+    SELECT r.id, p_chain, first + r.ordinality, hashes[r.ordinality - 1], hashes[r.ordinality],
+        r.at, r.actor, r.actor_kind, r.host, r.session, r.command, r.action, r.subject_kind,
+        r.subject_id, r.reason, r.data
+      FROM jsonb_populate_recordset(NULL::audit, p_rows) WITH ORDINALITY r;
   UPDATE audit_head SET seq = head.seq, hash = head.hash WHERE chain = p_chain;
   RETURN head.seq;
-END $$""",
+END $$"""
+        ),
     ),
 )
 
@@ -305,17 +313,31 @@ _SEEDS = (
 )
 
 
-def _seed(moment: str) -> str:
+def threshold_rows(seeds: Sequence[tuple[str, str, int, int]], moment: str) -> str:
+    """SQL for first thresholds of *seeds*: kind, currency, limit and daily limit in minor units."""
     rows = ", ".join(
         f"('{kind}', '{currency}', 1, {limit}, {daily}, {moment}, 'payctl', 'default')"
-        for kind, currency, limit, daily in _SEEDS
+        for kind, currency, limit, daily in seeds
     )
     columns = "kind, currency, version, limit_minor, daily_limit_minor, set_at, set_by, reason"
     return f"INSERT INTO approval_threshold ({columns}) VALUES {rows}"  # noqa: S608 - constants
 
 
-ddl(
-    "approval_threshold_defaults",
-    postgresql=(_seed("TIMESTAMPTZ '2026-01-01 00:00:00+00'"),),
-    sqlite=(_seed("1767225600000000"),),
+def _thresholds(name: str, seeds: Sequence[tuple[str, str, int, int]], conflict: str = "") -> None:
+    """Seed thresholds; those of a later revision are a block of their own, and may be there still
+    from before a downgrade (*conflict*), because no threshold is ever deleted.
+    """
+    ddl(
+        name,
+        postgresql=(threshold_rows(seeds, "TIMESTAMPTZ '2026-01-01 00:00:00+00'") + conflict,),
+        sqlite=(threshold_rows(seeds, "1767225600000000") + conflict,),
+    )
+
+
+_thresholds("approval_threshold_defaults", _SEEDS)
+# A refund that goes back as a payout: what left by mistake cannot be called back.
+_thresholds(
+    "reverse_payout_threshold_defaults",
+    [("reverse_payout", currency, limit, 10 * limit) for currency, limit in _REFUND.items()],
+    " ON CONFLICT DO NOTHING",
 )

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from payctl.gateways.disputes import Dispute, DisputeResponse
 
 #: Told ``send.before`` and ``receive.after`` around each exchange; tests kill the process there.
 Probe = Callable[[str], None]
@@ -29,6 +32,7 @@ class Outcome(StrEnum):
     REJECTED = "rejected"  # the provider refused the request itself; no effect
     DECLINED = "declined"  # a definite no with a reason
     REQUIRES_ACTION = "requires_action"  # the customer must act (redirect, 3-DS, USSD)
+    APPROVED = "approved"  # the customer agreed; ``complete_payment`` takes the money
     PENDING = "pending"  # accepted, the result comes later
     AUTHORIZED = "authorized"  # money is reserved, a capture must follow
     SUCCEEDED = "succeeded"  # money moved
@@ -78,6 +82,11 @@ class Capabilities:
         revocable: whether an open payment can be cancelled for certain.
         reference_format: format of our reference and key: ``typeid``, ``uuid4``, ``plain30``.
         status_reports_amount: whether a query tells the amount received.
+        reports_payer: whether a status names the account that paid, so that money can go back
+            there by a payout where the provider has no refund.
+        networks: mobile networks (``mtn``, ``orange``, as :mod:`payctl.gateways.numbering` has
+            them) whose customers it serves itself; empty for one that serves any through others.
+            Routing prefers the gateway of the customer's own network, and excludes none for it.
     """
 
     methods: frozenset[str]
@@ -91,13 +100,23 @@ class Capabilities:
     manual_capture: bool = False
     refunds: str = "none"  # none | full | partial
     query_refunds: bool = False
-    payouts: bool = False
+    #: kinds of :class:`Destination` it can pay out to; empty when it pays nobody
+    payouts: frozenset[str] = frozenset()
+    payee_check: bool = False
     balance: bool = False
     lists_payments: bool = False
+    disputes: bool = False
     reference_format: str = "typeid"
     status_reports_amount: bool = True
+    reports_payer: bool = False
+    networks: frozenset[str] = frozenset()
     #: currency code -> smallest and largest amount in minor units
     limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    #: currency code -> amounts must be a multiple of this many minor units
+    steps: Mapping[str, int] = field(default_factory=dict)
+    #: the same two of payouts
+    payout_limits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    payout_steps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +156,8 @@ class Reference:
     amount_minor: int | None = None
     currency: str | None = None
     created_at: datetime | None = None
+    #: what the provider gave with the first answer and wants back with a question
+    provider_data: Mapping[str, str] = field(default_factory=dict)
     deadline_s: float = 10.0
 
 
@@ -167,6 +188,33 @@ class RefundRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a payout goes.
+
+    ``kind`` is ``msisdn`` (``value`` in E.164, ``+2250708091011``), ``email``, ``paypal_id`` or
+    ``stripe_account``.
+    """
+
+    kind: str
+    value: str
+    name: str = ""
+    country: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRequest:
+    """Pay ``amount_minor`` to ``destination``: a withdrawal, or money going back by another way."""
+
+    our_reference: str
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    destination: Destination
+    description: str = ""
+    deadline_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
 class NextAction:
     """What the customer must do. ``client_secret`` goes to the caller once, to no log or table."""
 
@@ -190,8 +238,10 @@ class Answer:
     """What one exchange proved.
 
     ``amount_minor``/``currency`` are what the provider says it took (``None`` where it does not
-    say). ``captured_minor`` is the sum captured so far of an authorisation. ``exchange`` is the
-    scrubbed request and response for the record; no secret, card number or full phone in it.
+    say). ``captured_minor`` is the sum captured so far of an authorisation. ``payer`` is whom the
+    provider names as the one who paid. ``provider_data`` is what a later question needs besides the
+    references (``pay_token``); it is stored with the attempt and shown to nobody. ``exchange`` is
+    the scrubbed request and response for the record; no secret, card number or full phone in it.
     """
 
     outcome: Outcome
@@ -207,6 +257,9 @@ class Answer:
     fee: Fee | None = None
     #: our reference as the provider returned it (for events found by provider id)
     our_reference: str | None = None
+    payer: Destination | None = None
+    dispute: Dispute | None = None
+    provider_data: Mapping[str, str] = field(default_factory=dict)
     retry_after_s: float | None = None
     http_status: int | None = None
     latency_ms: int = 0
@@ -215,22 +268,34 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A provider's webhook, understood only as far as needed to ask about the object it names."""
+    """A provider's webhook, understood only as far as needed to ask about the object it names.
+
+    ``proof`` says what speaks for it: ``signature`` (checked here), ``token`` (``token`` must equal
+    the one the provider gave when the object was made; whoever stores that compares) or ``none``.
+    In every case the object is asked for before anything changes.
+    """
 
     event_id: str
     type: str
     object_kind: str  # payment | refund | payout | dispute | other
     reference: Reference
     occurred_at: datetime | None = None
+    proof: str = "signature"
+    token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class BalanceLine:
-    """What the provider says it holds for us."""
+    """What the provider says it holds for us.
+
+    ``part`` is ``collect`` (what came in from sales) or ``float`` (what was put there in advance
+    for payouts), where the provider keeps the two apart.
+    """
 
     currency: str
     available_minor: int
     pending_minor: int = 0
+    part: str = "collect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +335,9 @@ class Gateway(Protocol):
 
     def query_payment(self, reference: Reference) -> Answer: ...
 
+    def complete_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        """Take (or reserve) the money of a payment that a query showed as ``APPROVED``."""
+
     def capture_payment(self, request: CaptureRequest) -> Answer: ...
 
     def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer: ...
@@ -277,6 +345,24 @@ class Gateway(Protocol):
     def refund_payment(self, request: RefundRequest) -> Answer: ...
 
     def query_refund(self, reference: Reference) -> Answer: ...
+
+    def create_payout(self, request: PayoutRequest) -> Answer:
+        """Pay out. ``SUCCEEDED`` when the money has left us, ``PENDING`` while it is on its way."""
+
+    def query_payout(self, reference: Reference) -> Answer: ...
+
+    def check_payee(self, destination: Destination, deadline_s: float) -> Answer:
+        """Whether *destination* can receive money: ``SUCCEEDED``, or ``DECLINED`` with a code."""
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        """The dispute with that id: ``SUCCEEDED`` with ``dispute`` set when it was read."""
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        """Disputes opened since, as :meth:`query_dispute` answers; a list that breaks off ends with
+        an answer without ``dispute``."""
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        """Accept or contest. May be repeated with the same content and key."""
 
     def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
         """Payments created in ``[since, until)``, oldest first.
@@ -286,7 +372,7 @@ class Gateway(Protocol):
         """
 
     def balance(self) -> list[BalanceLine]:
-        """What the provider holds for us, a line per currency.
+        """What the provider holds for us, a line per currency and part.
 
         Raises:
             NotSent: ``gateway.unreachable``; nothing can be said about the balance.

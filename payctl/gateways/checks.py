@@ -6,16 +6,24 @@ timeout, an unknown outcome. Each adapter calls these first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from payctl.errors import NotConfigured
 from payctl.gateways.base import (
     Answer,
+    BalanceLine,
     Capabilities,
     CaptureRequest,
+    Destination,
     Outcome,
     PaymentRequest,
+    PayoutRequest,
     Reference,
     RefundRequest,
     RejectKind,
 )
+from payctl.gateways.disputes import DisputeResponse
 
 
 def rejected(code: str, message: str = "", kind: RejectKind = RejectKind.VALIDATION) -> Answer:
@@ -33,11 +41,35 @@ def refuse_payment(can: Capabilities, request: PaymentRequest) -> Answer | None:
         return rejected("country_not_supported", request.country)
     if request.manual_capture and not can.manual_capture:
         return rejected("not_supported", "manual capture")
-    smallest, largest = can.limits.get(request.currency, (1, request.amount_minor))
-    if request.amount_minor < smallest:
+    return _refuse_amount(request, can.limits, can.steps)
+
+
+def refuse_payout(can: Capabilities, request: PayoutRequest) -> Answer | None:
+    """Why this payout cannot go through this gateway, or ``None``."""
+    if request.destination.kind not in can.payouts:
+        return rejected("not_supported", f"payouts to {request.destination.kind}")
+    if can.currencies is not None and request.currency not in can.currencies:
+        return rejected("currency_not_supported", request.currency)
+    country = request.destination.country
+    if can.countries is not None and country and country not in can.countries:
+        return rejected("country_not_supported", country)
+    return _refuse_amount(request, can.payout_limits, can.payout_steps)
+
+
+def _refuse_amount(
+    request: PaymentRequest | PayoutRequest,
+    limits: Mapping[str, tuple[int, int]],
+    steps: Mapping[str, int],
+) -> Answer | None:
+    amount, currency = request.amount_minor, request.currency
+    smallest, largest = limits.get(currency, (1, amount))
+    if amount < smallest:
         return rejected("amount_too_small", f"smallest {smallest}")
-    if request.amount_minor > largest:
+    if amount > largest:
         return rejected("amount_too_large", f"largest {largest}")
+    step = steps.get(currency, 1)
+    if amount % step:
+        return rejected("amount_off_step", f"multiples of {step}")
     return None
 
 
@@ -66,3 +98,50 @@ def refuse_query(can: Capabilities, reference: Reference) -> Answer | None:
     if reference.provider_reference:
         known.add("provider_reference")
     return None if known & can.query_by else rejected("not_supported", "query by this reference")
+
+
+class Refusing:
+    """The verbs that most providers lack: each is refused before any exchange. An adapter derives
+    from it and writes the verbs its provider has.
+    """
+
+    account: str
+
+    def complete_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        return rejected("not_supported", "completing an approved payment")
+
+    def capture_payment(self, request: CaptureRequest) -> Answer:
+        return rejected("not_supported", "manual capture")
+
+    def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        return rejected("not_supported", "cancelling")
+
+    def refund_payment(self, request: RefundRequest) -> Answer:
+        return rejected("not_supported", "refunds")
+
+    def query_refund(self, reference: Reference) -> Answer:
+        return rejected("not_supported", "refunds")
+
+    def create_payout(self, request: PayoutRequest) -> Answer:
+        return rejected("not_supported", "payouts")
+
+    def query_payout(self, reference: Reference) -> Answer:
+        return rejected("not_supported", "payouts")
+
+    def check_payee(self, destination: Destination, deadline_s: float) -> Answer:
+        return rejected("not_supported", "checking a payee")
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        return rejected("not_supported", "disputes")
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        yield rejected("not_supported", "disputes")
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        return rejected("not_supported", "disputes")
+
+    def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
+        yield rejected("not_supported", "listing payments")
+
+    def balance(self) -> list[BalanceLine]:
+        raise NotConfigured("gateway.not_supported", account=self.account, what="balance")

@@ -27,11 +27,13 @@ REDACTED = "[redacted]"
 
 #: Names of fields whose values are never kept, in JSON, in a form and in an address.
 _HIDDEN = (
-    r"(?:[a-z_]*(?:secret|password|passwd|authorization|api_?key|access_token|pay_token|otp)"
+    r"(?:[a-z_]*(?:secret|password|passwd|authorization|api_?key|merchant_key|token|otp|pin_?code)"
     r"|card\[number\]|number|cvc|cvv|pin)"
 )
 _IN_JSON = re.compile(rf'("{_HIDDEN}"\s*:\s*)("(?:[^"\\]|\\.)*"|\d+)', re.IGNORECASE)
 _IN_FORM = re.compile(rf"((?:^|[&?;\s\[]|%5B){_HIDDEN}(?:\]|%5D)?=)[^&\s\"']+", re.IGNORECASE)
+#: A payment's token in an address.
+_IN_PATH = re.compile(r"(pay_?token/)[A-Za-z0-9_-]+", re.IGNORECASE)
 #: Keys of Stripe in any text, a client secret of an intent, a bearer token.
 _KEYS = re.compile(
     r"\b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]+|\bwhsec_[A-Za-z0-9+/=]+"
@@ -39,7 +41,11 @@ _KEYS = re.compile(
 )
 #: A national phone number, which only the name of its field gives away.
 _PHONE_FIELD = re.compile(
-    r'("(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
+    r'("(?:[a-z_]*phone[a-z_]*|receiver\w*|msisdn|partyId)"\s*:\s*")([^"]+)(")', re.IGNORECASE
+)
+#: The same, as a number without quotes and as part of an address (``…/msisdn/22505…/active``).
+_PHONE_DIGITS = re.compile(
+    r'((?:"(?:[a-z_]*phone[a-z_]*|msisdn|partyId)"\s*:\s*|/msisdn/))([0-9]+)', re.IGNORECASE
 )
 
 
@@ -52,8 +58,10 @@ def text(raw: bytes | str, secrets: Iterable[str] = ()) -> str:
             out = out.replace(secret, REDACTED)
     out = _IN_JSON.sub(rf'\1"{REDACTED}"', out)
     out = _IN_FORM.sub(rf"\1{REDACTED}", out)
+    out = _IN_PATH.sub(rf"\1{REDACTED}", out)
     out = _KEYS.sub(REDACTED, out)
     out = _PHONE_FIELD.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}{m[3]}", out)
+    out = _PHONE_DIGITS.sub(lambda m: f"{m[1]}{pan.mask_phone(m[2])}", out)
     out = pan.scrub(pan.mask_phones(out))
     return out if len(out) <= MAX_TEXT else out[:MAX_TEXT] + " [cut]"
 
@@ -78,7 +86,7 @@ def form(raw: str, secrets: Iterable[str] = ()) -> dict[str, str]:
         last = name.rstrip("]").rpartition("[")[2]
         if re.fullmatch(_HIDDEN, last, re.IGNORECASE):
             out[text(name, kept)] = REDACTED
-        elif "phone" in last.lower() or last.lower() == "msisdn":
+        elif "phone" in last.lower() or last.lower() in ("msisdn", "receiver"):
             out[text(name, kept)] = pan.mask_phone(value)
         else:
             out[text(name, kept)] = text(value, kept)

@@ -14,6 +14,7 @@ from payctl.clock import Clock, SystemClock
 from payctl.errors import NotConfigured
 from payctl.gateways.base import Gateway, Probe, no_probe
 from payctl.gateways.settings import Settings
+from payctl.gateways.tokens import TokenStore
 
 GROUP = "payctl.gateways"
 
@@ -42,6 +43,7 @@ def build(
     *,
     clock: Clock | None = None,
     probe: Probe = no_probe,
+    tokens: TokenStore | None = None,
 ) -> Gateway:
     """The gateway *name* for our account *account*.
 
@@ -52,6 +54,7 @@ def build(
         secrets: resolves a secret reference (``env:…``) to its value; called on first use only.
         clock: the machine's when not given.
         probe: see :data:`payctl.gateways.base.Probe`.
+        tokens: where access tokens are kept; in this process only when not given.
 
     Raises:
         NotConfigured: ``gateway.not_installed``, ``gateway.unknown_setting``,
@@ -68,7 +71,7 @@ def build(
         )
     adapter: Adapter = point.load()
     return adapter.from_settings(
-        Settings(account, settings, secrets), clock=clock or SystemClock(), probe=probe
+        Settings(account, settings, secrets, tokens), clock=clock or SystemClock(), probe=probe
     )
 
 

@@ -13,6 +13,7 @@ A payment says how it goes by words in its ``payment_token``, e-mail or descript
 ``3ds[:S]``              customer must act; succeeds S seconds later, or on :meth:`customer_acts`
 ``3ds_fail[:S]``         customer must act and fails the authentication after S seconds
 ``abandon[:S]``          customer must act and never does; expires after S seconds (1800)
+``approval[:S]``         customer must act; then (or S seconds later) it waits to be completed
 ``pending[:S]``          accepted; succeeds after S seconds, or on :meth:`customer_acts`
 ``pending_decline[:S]``  accepted; declined later. ``pending_expire[:S]`` expires later
 ``wrong_amount[:D]``     takes D minor units more than asked (-1). ``wrong_currency`` another coin
@@ -30,6 +31,9 @@ A payment says how it goes by words in its ``payment_token``, e-mail or descript
 ``refund_fails_later:S`` refund succeeds, then fails after S seconds
 ``refund_…``             also ``refund_decline_CODE`` and all from ``not_sent`` to ``garbage``
 ``capture_…, cancel_…``  the same, ``capture_lost_answer``
+``complete_…``           also ``complete_pending[:S]`` and ``complete_decline_CODE``
+``payout_…``             a payout's, in its description or payee's name: ``payout_pending[:S]``,
+                         ``payout_pending_fail:S``, ``payout_returned:S``, ``payout_decline_CODE``
 ``hook_lost``            webhooks are never sent. ``hook_double, hook_late:S, hook_reorder``
 ======================== ==========================================================================
 
@@ -42,8 +46,9 @@ script before the payment's words, and those before the dice.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,14 +64,17 @@ from payctl.gateways.base import (
     Event,
     Health,
     PaymentRequest,
+    PayoutRequest,
     Probe,
     Reference,
     RefundRequest,
     no_probe,
 )
 from payctl.gateways.checks import (
+    Refusing,
     refuse_capture,
     refuse_payment,
+    refuse_payout,
     refuse_query,
     refuse_refund,
     rejected,
@@ -80,7 +88,7 @@ from payctl.gateways.settings import Settings
 from payctl.pan import mask_phone
 
 
-class SandboxGateway:
+class SandboxGateway(Refusing):
     """See the module. Build it with :meth:`from_settings`.
 
     Args:
@@ -124,8 +132,11 @@ class SandboxGateway:
             # This provider's book is a file of ours: no card number may get into it either.
             "metadata": exchange.tree(request.metadata),
             "words": pairs,
+            "payer": self._payer(request),
         }
-        shown = dict(data, phone=mask_phone(request.phone)) if request.phone else data
+        shown = {name: value for name, value in data.items() if name != "payer"}
+        if request.phone:
+            shown["phone"] = mask_phone(request.phone)
         change = self._wire.change
         return self._watched(
             "create", shown, lambda: change("create", request.idempotency_key, data, pairs)
@@ -133,6 +144,13 @@ class SandboxGateway:
 
     def query_payment(self, reference: Reference) -> Answer:
         return self._query("payment", reference)
+
+    def complete_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        data = payment_of(reference)
+        change = self._wire.change
+        return self._watched(
+            "complete", data, lambda: change("complete", idempotency_key, data, "")
+        )
 
     def capture_payment(self, request: CaptureRequest) -> Answer:
         if refusal := refuse_capture(self.capabilities, request):
@@ -165,6 +183,29 @@ class SandboxGateway:
             return rejected("not_supported", "refund status")
         return self._query("refund", reference)
 
+    def create_payout(self, request: PayoutRequest) -> Answer:
+        if refusal := refuse_payout(self.capabilities, request):
+            return refusal
+        pairs, stray = read_tokens((request.description, request.destination.name))
+        if stray:
+            return rejected("unknown_token", stray)
+        data = {
+            "our_reference": request.our_reference,
+            "amount_minor": request.amount_minor,
+            "currency": request.currency,
+            "words": pairs,
+        }
+        asked = data | {"destination": asdict(request.destination)}
+        change = self._wire.change
+        return self._watched(
+            "payout", data, lambda: change("payout", request.idempotency_key, asked, pairs)
+        )
+
+    def query_payout(self, reference: Reference) -> Answer:
+        if not self.capabilities.payouts:
+            return rejected("not_supported", "payouts")
+        return self._query("payout", reference)
+
     # --- the rest of the protocol ---------------------------------------------------------------
 
     def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
@@ -184,12 +225,16 @@ class SandboxGateway:
             raise NotConfigured("gateway.not_supported", account=self.account, what="balance")
         with self._wire.transaction() as (tx, now):
             fault = self._wire.fault(tx, now, "balance")
-            sums = sandbox_events.totals(tx)
+            sums, floats = sandbox_events.totals(tx), self.terms.rules.float_minor
+            left = {each: self._wire.provider.float_minor(tx, each) for each in floats}
         if fault:
             raise NotSent("gateway.unreachable", account=self.account, why=str(fault.outcome))
         return [
-            BalanceLine(currency, each.captured_minor - each.fees_minor - each.refunded_minor)
-            for currency, each in sums.items()
+            *(
+                BalanceLine(currency, each.captured_minor - each.fees_minor - each.refunded_minor)
+                for currency, each in sums.items()
+            ),
+            *(BalanceLine(currency, amount, part="float") for currency, amount in left.items()),
         ]
 
     def ping(self) -> Health:
@@ -202,7 +247,8 @@ class SandboxGateway:
     def parse_event(
         self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
     ) -> Event:
-        return sandbox_events.parse(body, headers, self.terms.secrets(), received_at)
+        proof = self.terms.event_proof
+        return sandbox_events.parse(body, headers, self.terms.secrets(), received_at, proof)
 
     # --- the provider's side, for tests, the demo and the crash explorer ------------------------
 
@@ -216,6 +262,29 @@ class SandboxGateway:
         with self._wire.transaction() as (tx, now):
             row = find(tx, "payment", None, our_reference)
             return row is not None and self._wire.provider.advance(tx, now, row["id"], to, code)
+
+    def top_up(self, currency: str, amount_minor: int) -> None:
+        """Put more money into the float."""
+        with self._wire.transaction() as (tx, _):
+            tx.execute("INSERT INTO top_up VALUES (?, ?)", (currency, amount_minor))
+
+    def float_minor(self, currency: str) -> int:
+        """What is left of the float, in minor units."""
+        with self._wire.transaction() as (tx, _):
+            return self._wire.provider.float_minor(tx, currency)
+
+    def payouts(self) -> list[dict[str, Any]]:
+        """The provider's payouts as it has them, oldest first."""
+        with self._wire.transaction() as (tx, _):
+            return [dict(row) for row in tx.execute("SELECT * FROM payout ORDER BY n")]
+
+    def payee_acts(self, our_reference: str, to: str = "succeeded") -> bool:
+        """The payee's account takes the money (``succeeded``), refuses it (``declined``), or sends
+        it back after it had come (``returned``); whether a payout was there for that.
+        """
+        with self._wire.transaction() as (tx, now):
+            row = find(tx, "payout", None, our_reference)
+            return row is not None and self._wire.provider.payout_to(tx, now, row["id"], to)
 
     def add_script(self, *lines: str) -> None:
         """Append lines to the script, for all processes that use this book.
@@ -260,9 +329,11 @@ class SandboxGateway:
         with self._wire.transaction() as (tx, present):
             due = sandbox_events.take(tx, micros(now) if now else present, words)
         for event in due:
-            at = now or self._clock.now()
+            at, proof = now or self._clock.now(), self.terms.event_proof
+            body = sandbox_events.outgoing(event.body, proof)
+            secret = self.terms.secrets()[0] if proof == "signature" else None
             for _ in range(event.copies):
-                yield event.body, sandbox_events.headers(event.body, self.terms.secrets()[0], at)
+                yield body, sandbox_events.headers(body, secret, at)
             with self._wire.transaction() as (tx, _):
                 sandbox_events.delivered(tx, event.id)
 
@@ -279,7 +350,15 @@ class SandboxGateway:
         theirs = reference.provider_reference if "provider_reference" in by else None
         ours = reference.our_reference if "our_reference" in by else None
         shown = {"provider_reference": theirs, "our_reference": ours}
-        return self._watched("query", shown, lambda: self._wire.query(table, theirs, ours))
+        data = reference.provider_data
+        return self._watched("query", shown, lambda: self._wire.query(table, theirs, ours, data))
+
+    def _payer(self, request: PaymentRequest) -> str | None:
+        """Whom this provider will name as the payer, as it keeps it."""
+        kind, value = ("msisdn", request.phone) if request.phone else ("email", request.email)
+        if not value or not self.capabilities.reports_payer:
+            return None
+        return json.dumps({"kind": kind, "value": value, "country": request.country})
 
     def _watched(self, verb: str, request: Mapping[str, Any], run: Callable[[], Answer]) -> Answer:
         """Run one exchange between the two probes and keep a record of it."""

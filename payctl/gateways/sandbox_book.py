@@ -20,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from payctl.gateways.base import Answer, Fee, NextAction, Outcome, RejectKind
+from payctl.gateways.base import Answer, Destination, Fee, NextAction, Outcome, RejectKind
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS payment (
   asked_minor INTEGER NOT NULL, amount_minor INTEGER NOT NULL, currency TEXT NOT NULL,
   captured_minor INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL, code TEXT, action TEXT,
   manual INTEGER NOT NULL, words TEXT NOT NULL, metadata TEXT NOT NULL, created_at INTEGER NOT NULL,
+  payer TEXT, token TEXT,
   CHECK (captured_minor BETWEEN 0 AND amount_minor)) STRICT;
 CREATE INDEX IF NOT EXISTS payment_ours ON payment (our_reference);
 CREATE TABLE IF NOT EXISTS capture (
@@ -42,6 +43,13 @@ CREATE TABLE IF NOT EXISTS refund (
   state TEXT NOT NULL, code TEXT, created_at INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS refund_ours ON refund (our_reference);
 CREATE INDEX IF NOT EXISTS refund_payment ON refund (payment_id);
+CREATE TABLE IF NOT EXISTS payout (
+  n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, our_reference TEXT NOT NULL,
+  amount_minor INTEGER NOT NULL, fee_minor INTEGER NOT NULL, currency TEXT NOT NULL,
+  destination TEXT NOT NULL, state TEXT NOT NULL, code TEXT, words TEXT NOT NULL,
+  created_at INTEGER NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS payout_ours ON payout (our_reference);
+CREATE TABLE IF NOT EXISTS top_up (currency TEXT NOT NULL, amount_minor INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS step (
   n INTEGER PRIMARY KEY, due_at INTEGER NOT NULL, verb TEXT NOT NULL, data TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS step_due ON step (due_at);
@@ -120,6 +128,10 @@ class SandboxBook:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.executescript("BEGIN IMMEDIATE;" + _SCHEMA + "COMMIT;")
+        known = {row["name"] for row in connection.execute("PRAGMA table_info(payment)")}
+        for name in ("payer", "token"):
+            if name not in known:  # a file of an earlier version
+                connection.execute(f"ALTER TABLE payment ADD COLUMN {name} TEXT")
         return connection
 
 
@@ -150,6 +162,7 @@ def answer_from_json(text: str) -> Answer:
             action["expires_at"] = datetime.fromisoformat(action["expires_at"])
         data["next_action"] = NextAction(**action)
     data["fee"] = Fee(**data["fee"]) if data["fee"] else None
+    data["payer"] = Destination(**data["payer"]) if data["payer"] else None
     return Answer(**data)
 
 
@@ -207,7 +220,7 @@ def refunded(tx: sqlite3.Connection, payment_id: str) -> int:
 def find(
     tx: sqlite3.Connection, table: str, provider_reference: str | None, our_reference: str | None
 ) -> sqlite3.Row | None:
-    """A payment or refund by the provider's reference, else by ours."""
+    """A payment, refund or payout by the provider's reference, else by ours."""
     if provider_reference:
         sql, value = f"SELECT * FROM {table} WHERE id = ?", provider_reference  # noqa: S608
     else:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from payctl.gateways.base import Answer, Fee, NextAction, Outcome, RejectKind
+from payctl.gateways.base import Answer, Destination, Fee, NextAction, Outcome, RejectKind
 from payctl.gateways.checks import rejected
 from payctl.gateways.sandbox_book import (
     find,
@@ -23,11 +23,15 @@ from payctl.gateways.sandbox_book import (
     schedule,
     take_due,
 )
+from payctl.gateways.sandbox_events import emit, event_of, tokens
+from payctl.gateways.sandbox_payouts import PayoutDesk
 from payctl.gateways.sandbox_script import Word
 from payctl.money import share
 
 _SECOND = 1_000_000
 _OPEN = ("requires_action", "pending")
+#: How long a customer's approval waits to be completed.
+_APPROVAL_S = 10_800
 #: how payments are completed -> what the customer is shown meanwhile
 _WAITS = {"at_once": None, "redirect": "redirect", "push": "ussd_prompt"}
 Request = Mapping[str, Any]
@@ -48,9 +52,13 @@ class Rules:
     refunds: str = "partial"
     revocable: bool = True
     status_reports_amount: bool = True
+    gives_tokens: bool = False
+    float_minor: Mapping[str, int] = field(default_factory=dict)
+    payout_fee_ppm: int = 0
+    payout_fee_fixed: Mapping[str, int] = field(default_factory=dict)
 
 
-class Provider:
+class Provider(PayoutDesk):
     """The provider's side of every verb, each inside the exchange's transaction.
 
     Args:
@@ -77,6 +85,8 @@ class Provider:
                 self.advance(tx, due_at, data["payment"], data["to"], data.get("code"))
             elif verb == "refund_to":
                 self.refund_to(tx, due_at, data["refund"], data["to"])
+            elif verb == "payout_to":
+                self.payout_to(tx, due_at, data["payout"], data["to"])
             else:
                 self._perform(tx, due_at, verb, data)
 
@@ -94,16 +104,19 @@ class Provider:
         row_id = new_id(tx, "sbp", self.rules.account, ours)
         tx.execute(
             "INSERT INTO payment (id, our_reference, method, asked_minor, amount_minor, currency,"
-            " state, manual, words, metadata, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'new', ?, ?, ?, ?)",
+            " state, manual, words, metadata, created_at, payer, token)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'new', ?, ?, ?, ?, ?, ?)",
             (
                 row_id, ours, request["method"], request["amount_minor"], amount, currency,
                 int(request["manual_capture"]), request["words"],
-                json.dumps(request["metadata"]), now,
+                json.dumps(request["metadata"]), now, request["payer"],
+                new_id(tx, "sbt", row_id) if self.rules.gives_tokens else None,
             ),
         )  # fmt: skip
         self._decide(tx, now, row_id, result)
-        return self.payment_answer(tx, now, self._payment(tx, row_id))
+        row = self._payment(tx, row_id)
+        answer = self.payment_answer(tx, now, row)
+        return replace(answer, provider_data=tokens(row)) if row["token"] else answer
 
     def _decide(self, tx: sqlite3.Connection, now: int, row_id: str, result: Word) -> None:
         """Put a new payment into its first state and schedule what follows by itself."""
@@ -112,6 +125,8 @@ class Provider:
         if name.startswith("decline_"):
             then, code = "declined", name.removeprefix("decline_")
             after = self.rules.completes_after_s if waits else None
+        elif name == "approval":
+            waits = "approval"
         elif name in ("3ds", "3ds_fail", "abandon"):
             waits = "redirect"
             if name == "3ds_fail":
@@ -141,11 +156,17 @@ class Provider:
     ) -> bool:
         """Move an open payment on; what was cancelled meanwhile stays cancelled."""
         row = self._payment(tx, row_id)
-        if to == "lapsed":
+        if row["action"] == "approval" and to == "succeeded":
+            if row["state"] not in _OPEN:
+                return False
+            lapse = {"payment": row_id, "to": "expired"}
+            schedule(tx, now + _APPROVAL_S * _SECOND, "advance", lapse)
+            to = "approved"
+        elif to == "lapsed":
             if row["state"] != "authorized":
                 return False
             to = "closed" if row["captured_minor"] else "expired"
-        elif row["state"] not in _OPEN:
+        elif row["state"] not in (*_OPEN, "approved"):
             return False
         self._settle(tx, now, row_id, to, code)
         return True
@@ -181,6 +202,26 @@ class Provider:
             (amount, row["id"]),
         )
         return capture_id
+
+    def complete(self, tx: sqlite3.Connection, now: int, request: Request, result: Word) -> Answer:
+        """Take what the customer has approved; it can be taken once, whatever key asks for it."""
+        row = find(tx, "payment", request["provider_reference"], request["payment_reference"])
+        if row is None:
+            return Answer(Outcome.NOT_FOUND)
+        if row["state"] != "approved":
+            return rejected("not_approved", row["state"], RejectKind.STATE)
+        tx.execute("UPDATE payment SET action = NULL WHERE id = ?", (row["id"],))
+        if result.name == "pending":
+            tx.execute("UPDATE payment SET state = 'pending' WHERE id = ?", (row["id"],))
+            if result.value is not None:
+                data = {"payment": row["id"], "to": "succeeded"}
+                schedule(tx, now + result.value * _SECOND, "advance", data)
+        elif result.name.startswith("decline_"):
+            code = result.name.removeprefix("decline_")
+            self._settle(tx, now, row["id"], "declined", code)
+        else:
+            self._settle(tx, now, row["id"], "succeeded", None)
+        return self.payment_answer(tx, now, self._payment(tx, row["id"]))
 
     def capture(self, tx: sqlite3.Connection, now: int, request: Request, result: Word) -> Answer:
         row = find(tx, "payment", request["provider_reference"], request["payment_reference"])
@@ -223,7 +264,7 @@ class Provider:
         if row is None:
             return Answer(Outcome.NOT_FOUND)
         state = row["state"]
-        if state not in (*_OPEN, "authorized", "canceled"):
+        if state not in (*_OPEN, "approved", "authorized", "canceled"):
             return rejected("already_" + state, state, RejectKind.STATE)
         if state in _OPEN and not self.rules.revocable:
             return rejected("not_supported", "cancelling an open payment")
@@ -249,6 +290,7 @@ class Provider:
             next_action=_next_action(row) if state in _OPEN else None,
             fee=self._fee(tx, now, row["id"]),
             our_reference=row["our_reference"],
+            payer=Destination(**json.loads(row["payer"])) if shown and row["payer"] else None,
         )
 
     def _fee(self, tx: sqlite3.Connection, now: int, row_id: str) -> Fee | None:
@@ -340,35 +382,11 @@ class Provider:
     ) -> None:
         event_id = new_id(tx, "sbe", row["id"])
         words = {word.name: word.value for word in self._hook(tx, pairs, event_id)}
-        body = {
-            "id": event_id,
-            "type": f"{kind}.{row['state']}",
-            "created": moment(now).isoformat(),
-            "account": self.rules.account,
-            "object": {
-                "kind": kind,
-                "id": row["id"],
-                "our_reference": row["our_reference"],
-                "state": row["state"],
-            },
-        }
-        number = tx.execute("SELECT coalesce(max(n), 0) + 1 FROM event").fetchone()[0]
-        tx.execute(
-            "INSERT INTO event (n, id, place, body, due_at, copies) VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                number,
-                event_id,
-                # A reordered event takes its turn after the one that follows it.
-                number * 10 + (15 if "reorder" in words else 0),
-                json.dumps(body, sort_keys=True),
-                now + (words["late"] or 3600) * _SECOND if "late" in words else now,
-                0 if "lost" in words else 2 if "double" in words else 1,
-            ),
-        )
+        emit(tx, now, event_of(self.rules.account, kind, row, event_id, now), words)
 
 
 def _next_action(row: sqlite3.Row) -> NextAction | None:
-    if row["action"] == "redirect":
+    if row["action"] in ("redirect", "approval"):
         expires = moment(row["created_at"]) + timedelta(minutes=30)
         return NextAction("redirect", f"https://sandbox.invalid/pay/{row['id']}", None, expires)
     return NextAction("ussd_prompt") if row["action"] == "ussd_prompt" else None

@@ -17,7 +17,10 @@ from payctl.errors import NotConfigured
 from payctl.gateways.base import DECLINE_CODES
 from payctl.gateways.settings import Settings
 
-VERBS = ("create", "query", "capture", "cancel", "refund", "balance", "list", "ping", "hook")
+VERBS = ("create", "query", "complete", "capture", "cancel", "refund", "payout", "balance", "list",
+         "ping", "hook")  # fmt: skip
+#: Verbs whose request the provider may decline.
+_DECIDED = ("create", "complete", "capture", "refund", "payout")
 
 #: How an exchange goes, whatever the provider decides. ``False``: without a number it goes so each
 #: time; ``True``: only the first time a key is used, and a number says for how many.
@@ -35,18 +38,20 @@ TRANSPORTS = {
     "late": True,
     "down": False,
 }
-#: What the provider decides, by verb; ``decline_<code>`` goes for create, capture and refund.
+#: What the provider decides, by verb; ``decline_<code>`` goes for those in ``_DECIDED``.
 RESULTS: dict[str, frozenset[str]] = {
     "create": frozenset(
         {
             "ok", "visa", "3ds", "3ds_fail", "abandon", "pending", "pending_decline",
-            "pending_expire", "wrong_amount", "wrong_currency",
+            "pending_expire", "wrong_amount", "wrong_currency", "approval",
         }
     ),
     "query": frozenset({"ok", "not_found"}),
+    "complete": frozenset({"ok", "pending"}),
     "capture": frozenset({"ok"}),
     "cancel": frozenset({"ok"}),
     "refund": frozenset({"ok", "pending", "pending_fail", "fails_later"}),
+    "payout": frozenset({"ok", "pending", "pending_fail", "returned"}),
     "hook": frozenset({"ok", "lost", "double", "late", "reorder"}),
 }  # fmt: skip
 
@@ -77,7 +82,7 @@ def known(verb: str, name: str) -> bool:
     """Whether *name* is a word of *verb*."""
     if verb != "hook" and name in TRANSPORTS:
         return True
-    if verb in ("create", "capture", "refund") and name.startswith("decline_"):
+    if verb in _DECIDED and name.startswith("decline_"):
         return name.removeprefix("decline_") in DECLINE_CODES
     return name in RESULTS.get(verb, frozenset())
 

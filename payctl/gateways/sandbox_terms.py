@@ -33,17 +33,22 @@ class Terms:
     script: tuple[ScriptLine, ...] = ()
     outages: tuple[Outage, ...] = ()
     secrets: Callable[[], tuple[str, ...]] = lambda: ("sandbox",)
+    event_proof: str = "signature"
 
 
 def read_terms(settings: Settings) -> Terms:
     """Read the section of a sandbox account.
 
     Settings beside those of random mode: ``book`` (path of its file), ``name``, ``currencies``,
-    ``countries``, ``methods``, ``limits`` {CUR=[min,max]}, ``resend_window_s`` (0: a key must not
+    ``countries``, ``methods``, ``networks``, ``limits`` {CUR=[min,max]}, ``steps`` {CUR=minor},
+    ``resend_window_s`` (0: a key must not
     be sent twice), ``query_by``, ``late_horizon_s``, ``completes`` (``at_once``, ``redirect``,
     ``push``), ``completes_after_s``, ``create_moves_money``, ``revocable``, ``manual_capture``,
-    ``refunds``,
-    ``query_refunds``, ``reports_balance``, ``lists_payments``, ``reference_format``,
+    ``refunds``, ``payouts`` (kinds of destinations), ``float`` {CUR=minor}, ``payout_limits``
+    {CUR=[min,max]}, ``payout_steps`` {CUR=minor}, ``payout_fee_ppm``, ``payout_fee_fixed``
+    {CUR=minor}, ``reports_payer``, ``gives_tokens`` (a question must bring one along),
+    ``event_proof`` (``signature``, ``token``, ``none``), ``query_refunds``, ``reports_balance``,
+    ``lists_payments``, ``reference_format``,
     ``status_reports_amount``, ``unique_reference``, ``fee_ppm``, ``fee_fixed`` {CUR=minor},
     ``fee_after_s``, ``authorization_s``, ``latency_ms``, ``script``, ``outages``,
     ``webhook_secrets``.
@@ -62,6 +67,7 @@ def read_terms(settings: Settings) -> Terms:
         script=_script(settings),
         outages=read_outages(settings.account, settings.words("outages") or ()),
         secrets=lambda: secrets() or (f"sandbox {settings.account}",),
+        event_proof=settings.one_of("event_proof", "signature", ("signature", "token", "none")),
     )
     settings.done()
     return terms
@@ -80,6 +86,10 @@ def _rules(settings: Settings, completes: str) -> Rules:
         refunds=settings.one_of("refunds", "partial", ("none", "full", "partial")),
         revocable=settings.flag("revocable", True),
         status_reports_amount=settings.flag("status_reports_amount", True),
+        gives_tokens=settings.flag("gives_tokens", False),
+        float_minor=settings.amounts("float"),
+        payout_fee_ppm=settings.whole("payout_fee_ppm", 0),
+        payout_fee_fixed=settings.amounts("payout_fee_fixed"),
     )
 
 
@@ -101,6 +111,10 @@ def _capabilities(settings: Settings, completes: str) -> Capabilities:
         manual_capture=settings.flag("manual_capture", completes == "at_once"),
         refunds=settings.one_of("refunds", "partial", ("none", "full", "partial")),
         query_refunds=settings.flag("query_refunds", True),
+        payouts=frozenset(settings.words("payouts") or ()),
+        payout_limits=settings.ranges("payout_limits"),
+        payout_steps=settings.amounts("payout_steps"),
+        reports_payer=settings.flag("reports_payer", False),
         balance=settings.flag("reports_balance", True),
         lists_payments=settings.flag("lists_payments", True),
         reference_format=settings.one_of(
@@ -108,6 +122,8 @@ def _capabilities(settings: Settings, completes: str) -> Capabilities:
         ),
         status_reports_amount=settings.flag("status_reports_amount", True),
         limits=settings.ranges("limits"),
+        steps=settings.amounts("steps"),
+        networks=frozenset(settings.words("networks") or ()),
     )
 
 

@@ -28,6 +28,7 @@ from payctl.gateways.sandbox_book import (
     outage_at,
     schedule,
 )
+from payctl.gateways.sandbox_events import tokens
 from payctl.gateways.sandbox_provider import Provider
 from payctl.gateways.sandbox_script import (
     Plan,
@@ -68,15 +69,17 @@ class Wire:
         """One request that changes something; *pairs* are words beside the payment's own."""
         call = {"key": f"{verb} {key}", "fingerprint": _fingerprint(data), "request": data}
         with self.transaction() as (tx, now):
-            if verb != "create":
+            if verb not in ("create", "payout"):
                 row = find(tx, "payment", data["provider_reference"], data["payment_reference"])
                 pairs = f"{row['words']}+{pairs}" if row else pairs
             plan = self._plan(tx, verb, key, pairs, now)
             call["result"] = str(plan.result)
             return self._carry(tx, now, verb, call, plan)
 
-    def query(self, table: str, theirs: str | None, ours: str | None) -> Answer:
-        """The present state of a payment or refund, if the answer gets through."""
+    def query(
+        self, table: str, theirs: str | None, ours: str | None, data: Mapping[str, str]
+    ) -> Answer:
+        """The present state of a payment, refund or payout, if the answer gets through."""
         with self.transaction() as (tx, now):
             row = find(tx, table, theirs, ours)
             plan = self._query_plan(tx, now, row, theirs or ours or "")
@@ -86,7 +89,11 @@ class Wire:
             if row is None or plan.result.name == "not_found":
                 return Answer(Outcome.NOT_FOUND, http_status=404)
             if table == "payment":
+                if row["token"] and data.get("status_token") != tokens(row)["status_token"]:
+                    return rejected("token_missing", kind=RejectKind.STATE)
                 return self.provider.payment_answer(tx, now, row)
+            if table == "payout":
+                return self.provider.payout_answer(tx, row["id"])
             return self.provider.refund_answer(tx, row["id"])
 
     def fault(self, tx: sqlite3.Connection, now: int, verb: str) -> Answer | None:

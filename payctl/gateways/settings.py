@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from payctl.errors import NotConfigured
+from payctl.gateways.tokens import MemoryTokens, TokenStore
 
 #: Keys of every section, read by payctl itself and never by an adapter.
 COMMON_KEYS = frozenset({"type", "enabled", "priority"})
@@ -24,12 +25,18 @@ class Settings:
         account: our name of the account.
         values: the section as the configuration file has it.
         secrets: turns a reference (``env:…``, ``file:…``, ``cmd:…``) into its value.
+        tokens: where the adapter keeps access tokens.
     """
 
     def __init__(
-        self, account: str, values: Mapping[str, Any], secrets: Callable[[str], str]
+        self,
+        account: str,
+        values: Mapping[str, Any],
+        secrets: Callable[[str], str],
+        tokens: TokenStore | None = None,
     ) -> None:
         self.account = account
+        self.tokens: TokenStore = tokens or MemoryTokens()
         self._values = dict(values)
         self._secrets = secrets
         self._taken = set(COMMON_KEYS)
@@ -106,6 +113,13 @@ class Settings:
             out[currency] = (pair[0], pair[1])
         return out
 
+    def texts(self, key: str) -> dict[str, str]:
+        """A table of name to text, empty when absent."""
+        value = self._take(key, dict, {}, "{NAME = TEXT}")
+        if not all(isinstance(text, str) for text in value.values()):
+            raise self._bad(key, "{NAME = TEXT}")
+        return dict(value)
+
     def secret(self, key: str) -> Callable[[], str]:
         """The secret that *key* refers to, resolved when first called, and then remembered.
 
@@ -114,6 +128,18 @@ class Settings:
         """
         reference = self.text(key)
         return cache(lambda: self._secrets(reference))
+
+    def secret_or_none(self, key: str) -> Callable[[], str] | None:
+        """As :meth:`secret`, or ``None`` when the key is absent."""
+        self._taken.add(key)
+        return self.secret(key) if key in self._values else None
+
+    def web_address(self, key: str, longest: int = 2000) -> str:
+        """An ``http`` or ``https`` address, required."""
+        value = self.text(key)
+        if not value.startswith(("https://", "http://")) or len(value) > longest:
+            raise self._bad(key, f"https://... (<= {longest})")
+        return value
 
     def secret_list(self, key: str) -> Callable[[], tuple[str, ...]]:
         """All secrets of a list of references (keys being rolled overlap); empty when absent."""

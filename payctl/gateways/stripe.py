@@ -36,18 +36,22 @@ from payctl.gateways.base import (
     Health,
     Outcome,
     PaymentRequest,
+    PayoutRequest,
     Probe,
     Reference,
     RefundRequest,
     RejectKind,
 )
 from payctl.gateways.checks import (
+    Refusing,
     refuse_capture,
     refuse_payment,
+    refuse_payout,
     refuse_query,
     refuse_refund,
     rejected,
 )
+from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.http import Http, Reply
 from payctl.gateways.settings import Settings
 from payctl.gateways.signature import header_of, verify
@@ -60,7 +64,10 @@ from payctl.gateways.stripe_answers import (
     read,
     unreadable,
 )
+from payctl.gateways.stripe_checkout import Checkout
+from payctl.gateways.stripe_connect import Connect
 from payctl.gateways.stripe_customers import Customers
+from payctl.gateways.stripe_disputes import StripeDisputes
 from payctl.gateways.stripe_lists import Lists
 from payctl.gateways.stripe_money import CURRENCIES, limits, to_stripe
 from payctl.gateways.stripe_sdk import Sdk
@@ -72,9 +79,10 @@ if TYPE_CHECKING:
 _DAY_S = 86_400
 
 
-class StripeGateway:
+class StripeGateway(Refusing):
     """See the module. Settings: ``secret_key`` (reference), ``webhook_secrets`` (references),
-    ``api_base``, ``methods``, ``currencies``, ``plain_requests``."""
+    ``api_base``, ``methods``, ``currencies``, ``plain_requests``, ``checkout`` (payments without a
+    token are paid on Stripe's page), ``connect`` (payouts to connected accounts)."""
 
     name = "stripe"
 
@@ -90,9 +98,11 @@ class StripeGateway:
         methods: frozenset[str] = frozenset({"card"}),
         currencies: frozenset[str] = CURRENCIES,
         plain_requests: bool = False,
+        hosted: bool = False,
+        connect: bool = False,
     ) -> None:
         self.account = account
-        self.capabilities = _capabilities(methods, currencies)
+        self.capabilities = _capabilities(methods, currencies, connect)
         self._key = key
         self._webhook_secrets = webhook_secrets
         self._clock = clock
@@ -100,6 +110,10 @@ class StripeGateway:
         self._http = Http(clock, probe=probe, secrets=lambda: (key(),))
         self._sdk = Sdk(self._http, key, api_base)
         self._lists = Lists(self._sdk, clock, plain=plain_requests)
+        self._hosted = hosted
+        self._checkout = Checkout(self._sdk, clock)
+        self._connect = Connect(self._sdk)
+        self._disputes = StripeDisputes(self._sdk)
         self.customers = Customers(account, self._sdk)
 
     @classmethod
@@ -117,6 +131,8 @@ class StripeGateway:
             methods=frozenset(methods or ("card",)),
             currencies=frozenset(currencies) & CURRENCIES if currencies else CURRENCIES,
             plain_requests=settings.flag("plain_requests", False),
+            hosted=settings.flag("checkout", False),
+            connect=settings.flag("connect", False),
         )
         settings.done()
         return gateway
@@ -133,6 +149,8 @@ class StripeGateway:
             return refusal
         if to_stripe(request.amount_minor, request.currency) is None:
             return rejected("amount_not_representable", request.currency)
+        if self._hosted and not request.payment_token:
+            return self._checkout.create(request)
         params = requests.intent(request, plain=self._plain)
         return self._intent(
             request.deadline_s,
@@ -165,6 +183,8 @@ class StripeGateway:
     def query_payment(self, reference: Reference) -> Answer:
         if refusal := refuse_query(self.capabilities, reference):
             return refusal
+        if _is_page(reference):
+            return self._checkout.query(str(reference.provider_reference), reference.deadline_s)
         if reference.provider_reference:
             return self._intent(
                 reference.deadline_s,
@@ -173,6 +193,8 @@ class StripeGateway:
                 ),
             )
         found = self._lists.intent(reference)
+        if found.outcome is Outcome.NOT_FOUND and self._hosted:
+            return self._checkout.find(reference)
         if found.provider_reference is None:
             return found
         # The list shows no fee; the object itself does.
@@ -198,6 +220,9 @@ class StripeGateway:
         return answer
 
     def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer:
+        if _is_page(reference):
+            page = str(reference.provider_reference)
+            return self._checkout.expire(page, reference.deadline_s, idempotency_key)
         intent_id, missing = self._intent_id(reference)
         if missing:
             return missing
@@ -242,6 +267,25 @@ class StripeGateway:
                 reference.deadline_s, lambda v1: v1.refunds.retrieve(refund_id), "refund", of_refund
             )
         return self._lists.refund(reference)
+
+    # --- payouts --------------------------------------------------------------------------------
+
+    def create_payout(self, request: PayoutRequest) -> Answer:
+        return refuse_payout(self.capabilities, request) or self._connect.create(request)
+
+    def query_payout(self, reference: Reference) -> Answer:
+        return self._connect.query(reference)
+
+    # --- disputes -------------------------------------------------------------------------------
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        return self._disputes.get(reference, deadline_s)
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        return self._disputes.listed(since)
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        return self._disputes.respond(response)
 
     # --- account --------------------------------------------------------------------------------
 
@@ -323,7 +367,14 @@ class StripeGateway:
         return "", replace(found, outcome=Outcome.NOT_SENT) if unsure else found
 
 
-def _capabilities(methods: frozenset[str], currencies: frozenset[str]) -> Capabilities:
+def _is_page(reference: Reference) -> bool:
+    """Whether a payment is known by the page it is to be paid on, which has no intent yet."""
+    return (reference.provider_reference or "").startswith("cs_")
+
+
+def _capabilities(
+    methods: frozenset[str], currencies: frozenset[str], connect: bool
+) -> Capabilities:
     return Capabilities(
         methods=methods,
         currencies=currencies,
@@ -337,5 +388,7 @@ def _capabilities(methods: frozenset[str], currencies: frozenset[str]) -> Capabi
         query_refunds=True,
         balance=True,
         lists_payments=True,
+        disputes=True,
+        payouts=frozenset({"stripe_account"}) if connect else frozenset(),
         limits={code: pair for code, pair in limits().items() if code in currencies},
     )

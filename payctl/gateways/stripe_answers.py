@@ -119,7 +119,9 @@ _KINDS = {
     "charge": "payment",
     "refund": "refund",
     "dispute": "dispute",
+    "checkout.session": "payment",
     "payout": "payout",
+    "transfer": "payout",
 }
 _FINAL = {"canceled": Outcome.CANCELED, "processing": Outcome.PENDING}
 _REFUND = {
@@ -268,7 +270,8 @@ def of_event(data: Mapping[str, Any]) -> Event:
     about = data["data"]["object"]
     kind = _KINDS.get(str(about.get("object")), "other")
     theirs = about.get("payment_intent") if about.get("object") == "charge" else about.get("id")
-    ours = (about.get("metadata") or {}).get(REF) if kind in ("payment", "refund") else None
+    named = kind in ("payment", "refund", "payout")
+    ours = (about.get("metadata") or {}).get(REF) if named else None
     return Event(
         event_id=str(data["id"]),
         type=str(data["type"]),
@@ -285,7 +288,7 @@ def of_balance(data: Mapping[str, Any]) -> list[BalanceLine]:
         for line in data[kind]:
             currency = str(line["currency"]).upper()
             sums.setdefault(currency, [0, 0])[place] += from_stripe(int(line["amount"]), currency)
-    return [BalanceLine(code, *pair) for code, pair in sorted(sums.items())]
+    return [BalanceLine(code, free, held) for code, (free, held) in sorted(sums.items())]
 
 
 def _refund_code(reason: str) -> str:

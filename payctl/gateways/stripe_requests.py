@@ -31,10 +31,10 @@ def intent(request: PaymentRequest, *, plain: bool) -> PaymentIntentCreateParams
     Args:
         plain: leave out what only newer servers know (localstripe refuses it).
     """
-    metadata = {
-        name[:_NAME]: value[:_VALUE] for name, value in list(request.metadata.items())[:_PAIRS]
+    metadata = metadata_of(request) | {
+        REF: request.our_reference,
+        FLOW: "server" if request.payment_token else "client",
     }
-    metadata |= {REF: request.our_reference, FLOW: "server" if request.payment_token else "client"}
     params: PaymentIntentCreateParams = {
         "amount": _amount(request.amount_minor, request.currency),
         "currency": request.currency.lower(),
@@ -63,6 +63,11 @@ def intent(request: PaymentRequest, *, plain: bool) -> PaymentIntentCreateParams
     else:
         params["automatic_payment_methods"] = {"enabled": True}
     return params
+
+
+def metadata_of(request: PaymentRequest) -> dict[str, str]:
+    """The caller's metadata, cut to what Stripe takes."""
+    return {name[:_NAME]: value[:_VALUE] for name, value in list(request.metadata.items())[:_PAIRS]}
 
 
 def capture(request: CaptureRequest) -> PaymentIntentCaptureParams:

@@ -79,7 +79,9 @@ class Sdk:
                 self._client = _new_client(key, self._base, self._send)
             return self._client
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str], body: str | None) -> Reply:
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: str | bytes | None
+    ) -> Reply:
         own = {name: value for name, value in headers.items() if "Client-User-Agent" not in name}
         own["User-Agent"] = f"payctl/{__version__}"
         try:
@@ -87,7 +89,7 @@ class Sdk:
                 method,
                 url,
                 headers=own,
-                body=body.encode() if body else None,
+                body=body.encode() if isinstance(body, str) else body,
                 deadline_s=self._local.deadline_s,
             )
         except Exception as crash:
@@ -100,7 +102,7 @@ class Sdk:
 def _new_client(
     key: str,
     base: str | None,
-    send: Callable[[str, str, Mapping[str, str], str | None], Reply],
+    send: Callable[[str, str, Mapping[str, str], str | bytes | None], Reply],
 ) -> stripe.StripeClient:
     import stripe
 
@@ -130,6 +132,6 @@ def _new_client(
         key,
         stripe_version=API_VERSION,
         max_network_retries=0,
-        base_addresses={"api": base} if base else None,
+        base_addresses={"api": base, "files": base} if base else None,
         http_client=OverHttp(),
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from payctl.gateways.disputes import DisputeStatus
 from payctl.ids import encode
+from payctl.ledger.accounts import float_, full_code
 from payctl.payments.details import PaymentDetail
-from payctl.payments.model import Operation, PaymentStatus, RefundState
+from payctl.payments.model import INSUFFICIENT_FLOAT, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Payment, Refund
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ def advice(dossier: Dossier) -> list[str]:
         return lines
     for refund in dossier.found.refunds:
         lines += _about_refund(refund)
+    for dispute in dossier.found.disputes:
+        if dispute.status in (DisputeStatus.INQUIRY, DisputeStatus.NEEDS_RESPONSE):
+            lines.append(f"payctl disputes show {encode('dispute', dispute.id)}")
     return lines + _about_payment(dossier.found)
 
 
@@ -42,6 +47,9 @@ def _about_refund(refund: Refund) -> list[str]:
         case RefundState.AWAITING_APPROVAL if refund.approval_id is not None:
             return [f"payctl approvals approve {encode('approval', refund.approval_id)}"
                     " --reason TEXT"]  # fmt: skip
+        case RefundState.APPROVED if refund.failure_code == INSUFFICIENT_FLOAT:
+            account = full_code(float_(refund.gateway_account), refund.currency)
+            return [f"payctl ledger account {account}", f"payctl refunds send {name}"]
         case RefundState.PROPOSED | RefundState.APPROVED:
             return [f"payctl refunds send {name}"]
         case RefundState.SENDING | RefundState.PENDING | RefundState.UNKNOWN:

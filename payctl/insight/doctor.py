@@ -17,7 +17,11 @@ from payctl.db.job_runs import JobRun
 from payctl.db.types import Moment
 from payctl.errors import PayctlError
 from payctl.gateways.base import Gateway
+from payctl.insight.gateway_health import ping
+from payctl.money import format_amount, format_money
+from payctl.payments.float_watch import FloatLevel, levels
 from payctl.payments.gateway_tables import breaker
+from payctl.payments.provider_readings import ask_all
 from payctl.payments.tables import attempt
 from payctl.webhooks.tables import webhook_event
 
@@ -84,6 +88,7 @@ class Doctor:
                 ("jobs", self._jobs),
                 ("breakers", self._breakers),
                 ("unknown", self._unknown),
+                ("floats", self._floats),
                 ("dead_letters", self._dead_letters),
             ):
                 yield from self._guarded(name, check)
@@ -182,6 +187,26 @@ class Doctor:
         about = {"count": int(count), "oldest": _at(oldest)}
         yield Finding("unknown", status, "doctor.unknown_old", about, "payctl payments sync")
 
+    def _floats(self) -> Iterator[Finding]:
+        """As the providers last told: the job that asks them has a finding of its own."""
+        with self._db.read() as tx:
+            found = levels(tx)
+        for each in found:
+            about = {
+                "account": each.account, "currency": each.currency,
+                "below": format_money(each.below_minor, each.currency),
+            }  # fmt: skip
+            if each.available_minor is None or each.read_at is None:
+                fix = "payctl jobs run float_watch"
+                yield Finding("floats", WARN, "doctor.float_unread", about, fix)
+                continue
+            about |= {"at": _at(each.read_at)}
+            about |= {"available": format_money(each.available_minor, each.currency)}
+            if each.missing_minor:
+                yield Finding("floats", WARN, "doctor.float_low", about, fill(each))
+            else:
+                yield Finding("floats", OK, "doctor.float_ok", about)
+
     def _dead_letters(self) -> Iterator[Finding]:
         dead = sa.select(sa.func.count()).where(webhook_event.c.state == "dead")
         with self._db.read() as tx:
@@ -193,12 +218,20 @@ class Doctor:
             yield Finding("dead_letters", OK, "doctor.dead_letters_none", {})
 
     def _gateway_pings(self) -> Iterator[Finding]:
-        for name, gateway in self._gateways().items():
-            health = gateway.ping()
+        for name, health in ask_all(self._gateways(), ping):
             about = {"account": name, "milliseconds": health.latency_ms, "detail": health.detail}
             code = "doctor.gateway_ok" if health.ok else "doctor.gateway_down"
             fix = None if health.ok else f"payctl gateways show {name}"
             yield Finding("gateways", OK if health.ok else FAIL, code, about, fix)
+
+
+def fill(level: FloatLevel) -> str:
+    """The command that fills a low float up to its alarm."""
+    amount = format_amount(level.missing_minor, level.currency)
+    return (
+        f"payctl float topup {level.account} --amount {amount} --currency {level.currency}"
+        " --from BANK --reason TEXT"
+    )
 
 
 def _at(moment: datetime) -> str:

@@ -24,8 +24,9 @@ from payctl.ledger import journals
 from payctl.ledger.model import Journal
 from payctl.ledger.tables import journal
 from payctl.notifications.tables import notification
+from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.details import PaymentDetail
-from payctl.payments.model import Operation
+from payctl.payments.model import AttemptState, Operation
 from payctl.payments.queries import detail
 from payctl.payments.records import Attempt
 from payctl.payments.tables import provider_call
@@ -99,10 +100,16 @@ class Dossier:
 def live_of(attempts: Iterable[Attempt]) -> list[Live]:
     """The attempts whose outcome is open."""
     return [
-        Live(each.operation, each.gateway_account, each.state, each.amount_minor, each.currency)
+        Live(each.operation, each.gateway_account, _known(each), each.amount_minor, each.currency)
         for each in attempts
         if each.state.live
     ]
+
+
+def _known(attempt: Attempt) -> AttemptState:
+    """A payment that waits for its customer may have been taken once we have asked for that."""
+    waits = attempt.state in (AttemptState.PENDING, AttemptState.REQUIRES_ACTION)
+    return AttemptState.UNKNOWN if waits and attempt.completion_at else attempt.state
 
 
 def of_payment(tx: sa.Connection, payment_id: UUID, *, whole: bool = True) -> Dossier:
@@ -169,15 +176,19 @@ def _calls(tx: sa.Connection, attempts: Sequence[UUID]) -> tuple[Call, ...]:
 
 
 def _hooks(tx: sa.Connection, attempts: Sequence[Attempt]) -> tuple[Hook, ...]:
-    """Events about an attempt: they name it by our reference or the provider's."""
-    named = [each for each in attempts if each.operation in (Operation.COLLECT, Operation.REFUND)]
+    """Events about an attempt: they name it by our reference, the provider's, or its secret."""
+    followed = (Operation.CAPTURE, Operation.VOID)
+    named = [each for each in attempts if each.operation not in followed]
     if not named:
         return ()
     c = webhook_event.c
     ours = {each.our_reference for each in named}
     theirs = {each.provider_reference for each in named if each.provider_reference}
     accounts = {each.gateway_account for each in named}
-    about = sa.or_(c.our_reference.in_(ours), c.provider_reference.in_(theirs))
+    secrets = [hashed for each in named for hashed in tokens_of(each.provider_data or {})]
+    about = sa.or_(
+        c.our_reference.in_(ours), c.provider_reference.in_(theirs), c.token_hash.in_(secrets)
+    )
     return _hook_rows(tx, sa.and_(c.account.in_(accounts), about))
 
 

@@ -164,8 +164,8 @@ class Lookup:
         match kind:
             case "payment":
                 self._payments(tx, found, t.payment.c.id == value)
-            case "attempt" | "capture" | "refund":
-                table = {"attempt": t.attempt, "capture": t.capture, "refund": t.refund}[kind]
+            case "attempt" | "capture" | "refund" | "dispute":
+                table = _OF_A_PAYMENT[kind]
                 self._payments_of(tx, found, table.c.payment_id, table.c.id == value)
                 if kind == "attempt" and found.nothing:
                     # Our references at some providers are written like an attempt's id.
@@ -193,6 +193,9 @@ class Lookup:
         for payment_id in _keyed(tx, SCOPE, [reference]):
             self._payments(tx, found, t.payment.c.id == payment_id)
         if found.nothing:
+            d = t.dispute.c
+            self._payments_of(tx, found, d.payment_id, d.provider_reference == reference)
+        if found.nothing:
             ours = sa.or_(a.our_reference == reference, a.idempotency_key == reference)
             self._payments_of(tx, found, a.payment_id, ours)
         if found.nothing:
@@ -211,11 +214,17 @@ class Lookup:
     ) -> None:
         """The payments its events are about, or the receipt that was booked for them."""
         c = webhook_event.c
-        query = sa.select(c.id, c.account, c.our_reference, c.provider_reference).where(condition)
+        columns = (c.id, c.account, c.our_reference, c.provider_reference, c.token_hash)
+        query = sa.select(*columns).where(condition)
         for row in tx.execute(query.order_by(c.id).limit(MAX_PAYMENTS)):
             names = [name for name in (row.our_reference, row.provider_reference) if name]
-            a = t.attempt.c
-            about = sa.or_(a.our_reference.in_(names), a.provider_reference.in_(names))
+            a, k = t.attempt.c, t.attempt_token.c
+            proved = sa.select(k.attempt_id).where(
+                k.gateway_account == row.account, k.token_hash == row.token_hash
+            )
+            about = sa.or_(
+                a.our_reference.in_(names), a.provider_reference.in_(names), a.id.in_(proved)
+            )
             here = sa.and_(a.gateway_account == row.account, about)
             before = len(found.payments)
             self._payments_of(tx, found, a.payment_id, here)
@@ -232,7 +241,8 @@ class Lookup:
     def _by_case(self, tx: sa.Connection, found: _Found, condition: sa.ColumnElement[bool]) -> None:
         for row in tx.execute(sa.select(case_record).where(condition)).mappings():
             case = Case(**row)
-            if case.subject_kind in ("payment", "refund") and case.subject_id is not None:
+            of_a_payment = case.subject_kind in ("payment", *_OF_A_PAYMENT)
+            if of_a_payment and case.subject_id is not None:
                 self._by_id(tx, found, case.subject_kind, case.subject_id)
             else:
                 found.cases.append(case.id)
@@ -252,6 +262,7 @@ class Lookup:
             if value is not None:
                 self._payments(tx, found, t.payment.c.id == value)
                 self._payments_of(tx, found, t.refund.c.payment_id, t.refund.c.id == value)
+                self._payments_of(tx, found, t.dispute.c.payment_id, t.dispute.c.id == value)
                 self._by_case(tx, found, case_record.c.id == value)
 
     def _payments(
@@ -271,6 +282,11 @@ class Lookup:
         for value in tx.execute(query.order_by(column.desc()).limit(MAX_PAYMENTS + 1)).scalars():
             if value not in found.payments:
                 found.payments.append(value)
+
+
+_OF_A_PAYMENT = {
+    "attempt": t.attempt, "capture": t.capture, "refund": t.refund, "dispute": t.dispute,
+}  # fmt: skip
 
 
 def _keyed(tx: sa.Connection, scope: str, keys: Sequence[str]) -> list[UUID]:

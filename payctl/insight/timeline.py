@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from payctl.ids import encode
 from payctl.ledger.model import Journal, PostedEntry
+from payctl.payments.destinations import masked
 from payctl.payments.details import PaymentDetail
-from payctl.payments.records import Attempt
+from payctl.payments.records import Attempt, Refund
 
 if TYPE_CHECKING:
     from payctl.insight.dossier import Call, Dossier
 
 #: Things of one instant are told in this order: a cause before its effect.
 _ORDER = (
-    "payment", "route", "refund", "capture", "approval", "attempt", "call", "webhook", "journal",
-    "case", "notification",
+    "payment", "route", "refund", "dispute", "capture", "approval", "attempt", "call", "webhook",
+    "journal", "case", "notification",
 )  # fmt: skip
 
 
@@ -88,10 +89,21 @@ def _payment(found: PaymentDetail) -> Iterator[Item]:
     for refund in found.refunds:
         yield Item(refund.created_at, "refund", str(refund.state), encode("refund", refund.id),
                    refund.gateway_account, refund.amount_minor, refund.currency,
-                   note=_joined(refund.reason, refund.failure_code,
+                   note=_joined(refund.reason, refund.failure_code, _by_payout(refund),
                                 f"by {refund.requested_by}"))  # fmt: skip
+    for dispute in found.disputes:
+        yield Item(dispute.created_at, "dispute", str(dispute.status),
+                   encode("dispute", dispute.id), dispute.gateway_account, dispute.amount_minor,
+                   dispute.currency, note=_joined(dispute.reason, dispute.provider_reference,
+                                                  dispute.response))  # fmt: skip
     for attempt in found.attempts:
         yield _attempt(attempt)
+
+
+def _by_payout(refund: Refund) -> str | None:
+    """That a refund goes back as a payout, and to whom, masked."""
+    payee = refund.payee()
+    return f"payout to {masked(payee)}" if payee is not None else None
 
 
 def _route(at: datetime, route: Mapping[str, Any]) -> Iterator[Item]:

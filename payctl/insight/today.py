@@ -15,7 +15,8 @@ from payctl.db.engine import Database
 from payctl.db.job_runs import JobRun
 from payctl.db.permissions import PERMISSIONS
 from payctl.ids import encode
-from payctl.insight.doctor import LATE_PERIODS, Schedule
+from payctl.insight.doctor import LATE_PERIODS, Schedule, fill
+from payctl.payments.float_watch import CASE_KIND, levels
 from payctl.payments.gateway_tables import breaker
 from payctl.payments.tables import attempt
 
@@ -29,7 +30,7 @@ class Duty:
     """One thing that waits.
 
     Attributes:
-        kind: ``case``, ``unknown``, ``approval``, ``breaker`` or ``job``.
+        kind: ``case``, ``unknown``, ``approval``, ``float``, ``breaker`` or ``job``.
         what: the case's kind, the attempt's state, the approval's kind, the breaker's reason ...
         at: when it is due: the case, the next look, the end of an approval; or since when.
         command: what to type.
@@ -72,10 +73,12 @@ class Today:
         found = [*self._open_cases(), *self._unknown()]
         if actor.roles & PERMISSIONS["approval.decide"]:
             found += self._requests(actor)
-        return [*found, *self._breakers(), *self._late_jobs()]
+        return [*found, *self._floats(), *self._breakers(), *self._late_jobs()]
 
     def _open_cases(self) -> Iterator[Duty]:
         for case in self._cases().list(limit=MOST):
+            if case.kind == CASE_KIND:
+                continue  # a low float has a line of its own, with the command that fills it
             name = encode("case", case.id)
             yield Duty("case", case.kind, f"payctl cases show {name}", name, case.gateway,
                        case.amount_minor, case.currency, case.due_at)  # fmt: skip
@@ -99,6 +102,14 @@ class Today:
                 name = encode("approval", asked.id)
                 yield Duty("approval", asked.kind, f"payctl approvals show {name}", name, None,
                            asked.amount_minor, asked.currency, asked.expires_at)  # fmt: skip
+
+    def _floats(self) -> Iterator[Duty]:
+        """Floats below their alarm, with what is missing."""
+        with self._db.read() as tx:
+            low = [each for each in levels(tx) if each.missing_minor]
+        for each in low:
+            yield Duty("float", "low", fill(each), None, each.account, each.missing_minor,
+                       each.currency, each.read_at)  # fmt: skip
 
     def _breakers(self) -> Iterator[Duty]:
         query = sa.select(breaker).where(breaker.c.state != "closed")

@@ -117,9 +117,14 @@ def locate(
     places = [*_open(list(live), authorized_left_minor), *_posted(list(booked))]
     order = list(Part)
     places.sort(key=lambda place: (order.index(place.part), place.currency, -place.amount_minor))
-    found = {place.part for place in places if place.operation != Operation.REFUND}
+    found = {place.part for place in places if not gives_back(place)}
     verdict = next((word for part, word in _VERDICTS if part in found), Verdict.NOWHERE)
     return Whereabouts(verdict, tuple(places))
+
+
+def gives_back(place: Place) -> bool:
+    """Whether a line is about money on its way back to the customer."""
+    return place.operation is not None and Operation(place.operation).gives_back
 
 
 def _open(live: list[Live], authorized_left_minor: int) -> Iterable[Place]:
@@ -136,8 +141,7 @@ def _open(live: list[Live], authorized_left_minor: int) -> Iterable[Place]:
             part = Part.WAITING
         if each.operation is Operation.VOID or amount <= 0:
             continue  # what is being released is still told by the authorisation itself
-        refund = each.operation is Operation.REFUND
-        name = accounts.refund_outgoing if refund else accounts.collect
+        name = accounts.refund_outgoing if each.operation.gives_back else accounts.collect
         yield Place(
             part, name(each.gateway), each.gateway, amount, each.currency, str(each.operation)
         )
@@ -148,7 +152,8 @@ def _posted(booked: list[Booked]) -> Iterable[Place]:
     back: dict[tuple[str, str], int] = defaultdict(int)
     for entry in booked:
         sums[entry.account, entry.currency] += entry.amount_minor
-        if entry.kind in _PAID_BACK and entry.account.endswith(":collect"):
+        paid_back = entry.kind in _PAID_BACK and entry.account.endswith((":collect", ":float"))
+        if paid_back or (entry.kind == "dispute_lost" and entry.account.startswith("dispute:")):
             back[entry.account, entry.currency] -= entry.amount_minor
     for (account, currency), amount in sums.items():
         part = _part_of(account, amount)

@@ -68,6 +68,14 @@ _COMPLETE = _sql(
     WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.journal_id = j.id)""",
     lambda row: f"journal {_public('journal', row.id)} has {row.n} entries, not {row.legs}",
 )
+_ACCOUNTS = _sql(
+    "I1.accounts",
+    "every entry is in the currency of its account",
+    """SELECT e.journal_id AS id, e.leg AS leg, e.currency AS currency, e.amount_minor AS amount
+    FROM entry e LEFT JOIN account a ON a.id = e.account_id AND a.currency = e.currency
+    WHERE a.id IS NULL""",
+    lambda row: f"leg {row.leg} of journal {_public('journal', row.id)} has no account",
+)
 _BALANCE_IS_SUM = _sql(
     "I2.balance_is_sum",
     "every balance is the sum of its entries",
@@ -325,6 +333,7 @@ def _oldest(tx: sa.Connection, of: Any, amount_minor: int) -> datetime:
 ARITHMETIC: tuple[Check, ...] = (
     _BALANCED,
     _COMPLETE,
+    _ACCOUNTS,
     _BALANCE_IS_SUM,
     _VERSIONS,
     _ORPHAN_ENTRIES,

@@ -45,6 +45,16 @@ def balances_now(tx: sa.Connection, account_id: UUID | None = None) -> dict[UUID
     return {row.account_id: (int(row.amount), int(row.held)) for row in tx.execute(query)}
 
 
+def balance_of(tx: sa.Connection, code: str, currency: str) -> int:
+    """An account's balance in its normal direction; one that was never used holds nothing."""
+    query = (
+        sa.select(sa.func.sum(balance.c.posted_minor * account.c.normal_side))
+        .join(account, account.c.id == balance.c.account_id)
+        .where(account.c.code == code, account.c.currency == currency)
+    )
+    return int(tx.execute(query).scalar_one() or 0)
+
+
 def sums_until(
     tx: sa.Connection, as_of: datetime | None, by: By, zone: tzinfo
 ) -> dict[UUID, tuple[int, int]]:

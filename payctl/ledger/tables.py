@@ -1,18 +1,18 @@
 """Tables of the ledger, and the rules the database itself enforces on both engines.
 
 PostgreSQL: ``journal`` and ``entry`` are partitioned by the time inside their UUIDv7. A journal and
-its entries arrive in one statement, whose triggers check that they are all there and balance, and
-that no journal is without entries. SQLite has no
-statement triggers, so the journal row is the seal: entries come first, held by a deferred foreign
-key, and inserting the journal checks them. Amounts are minor units, debits positive; a balance is
-kept in its account's own direction (``normal_side``), so that a floor reads the same everywhere.
+its entries arrive in one statement, whose triggers check that they are all there and balance, that
+their accounts exist, and that no journal is without entries. SQLite has no statement triggers, so
+the journal row is the seal: entries come first, held by a deferred foreign key, and inserting the
+journal checks them. Amounts are minor units, debits positive; a balance is kept in its account's
+own direction (``normal_side``), so that a floor reads the same everywhere.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, ddl, table
+from payctl.db.metadata import append_only, by_index, ddl, table
 from payctl.db.types import Bytes, Id, Int, Json, Moment, Small, Text
 from payctl.ledger.accounts import CHART, KINDS, NUMBER_EXCEPTIONS
 from payctl.money import EXPONENTS
@@ -36,6 +36,8 @@ account_number = table(
 )
 account_number.info["seeded"] = "code IS NOT NULL"
 
+#: Whoever posts asks whether one of its accounts is closed: few are, so few are looked through.
+_CLOSED = sa.text("status = 'closed'")
 account = table(
     "account",
     sa.Column("id", Id, primary_key=True),
@@ -61,6 +63,7 @@ account = table(
     sa.CheckConstraint("status IN ('open', 'closed')", name="status"),
     sa.CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
     sa.Index("ix_account_owner", "owner"),
+    sa.Index("ix_account_closed", "id", postgresql_where=_CLOSED, sqlite_where=_CLOSED),
 )
 
 balance = table(
@@ -128,8 +131,11 @@ entry = table(
     sa.CheckConstraint("leg >= 1", name="leg"),
     sa.CheckConstraint("amount_minor <> 0", name="amount"),
     sa.CheckConstraint("version >= 1", name="version"),
-    sa.ForeignKeyConstraint(["account_id", "currency"], ["account.id", "account.currency"]),
-    # PostgreSQL checks this in a trigger: a key would bind months that are archived one by one.
+    # PostgreSQL checks both in a trigger. A key to the journal would bind months that are archived
+    # one by one; one to the account would lock what many post to, for each entry by itself.
+    sa.ForeignKeyConstraint(["account_id", "currency"], ["account.id", "account.currency"]).ddl_if(
+        dialect="sqlite"
+    ),
     sa.ForeignKeyConstraint(
         ["journal_id"], ["journal.id"], deferrable=True, initially="DEFERRED"
     ).ddl_if(dialect="sqlite"),
@@ -246,47 +252,77 @@ ddl("account_number_seed", postgresql=(_seed_numbers(),), sqlite=(_seed_numbers(
 
 for _name in ("journal", "entry", "journal_meta", "hold_event"):
     append_only(_name)
+# What an entry's key keeps in SQLite: its account stays, and in its currency.
+ddl(
+    "account_kept",
+    postgresql=(
+        "CREATE TRIGGER account_kept BEFORE DELETE OR UPDATE OF id, currency ON account"
+        " FOR EACH ROW EXECUTE FUNCTION refuse_change()",
+        "CREATE TRIGGER account_kept_truncate BEFORE TRUNCATE ON account"
+        " EXECUTE FUNCTION refuse_change()",
+    ),
+)
 
 ddl(
     "ledger_entries_complete",
     postgresql=(
-        """CREATE FUNCTION ledger_entries_complete() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE one record;
+        by_index(
+            """CREATE FUNCTION ledger_entries_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  ids uuid[]; counts bigint[]; gaps boolean; unbalanced boolean; mixed boolean; strangers boolean;
 BEGIN
-  IF EXISTS (SELECT 1 FROM new_rows GROUP BY journal_id, currency HAVING sum(amount_minor) <> 0)
-  THEN
+  -- With the key (journal_id, leg), n rows from leg 1 to leg n are exactly the legs 1..n, so a
+  -- second batch for the same journal can never pass.
+  SELECT array_agg(journal_id), array_agg(n), bool_or(first <> 1 OR last <> n),
+      bool_or(total <> 0), bool_or(currencies), bool_or(known <> n)
+    INTO ids, counts, gaps, unbalanced, mixed, strangers
+    FROM (
+      SELECT e.journal_id, count(*) AS n, min(e.leg) AS first, max(e.leg) AS last,
+          count(a.id) AS known, sum(e.amount_minor) AS total,
+          min(e.currency) <> max(e.currency) AS currencies
+        FROM new_rows e LEFT JOIN account a ON a.id = e.account_id AND a.currency = e.currency
+        GROUP BY e.journal_id ORDER BY e.journal_id) whole;
+  IF mixed THEN unbalanced := EXISTS (
+    SELECT 1 FROM new_rows GROUP BY journal_id, currency HAVING sum(amount_minor) <> 0);
+  END IF;
+  IF unbalanced THEN
     RAISE EXCEPTION 'ledger: unbalanced journal' USING ERRCODE = '23514';
   END IF;
-  -- With the key (journal_id, leg), n rows whose last leg is n are exactly the legs 1..n, so a
-  -- second batch for the same journal can never pass. Each journal is looked up by itself: a join
-  -- would be planned once for all sizes of the table, and for all its months.
-  FOR one IN SELECT journal_id, count(*) AS n, max(leg) AS last FROM new_rows GROUP BY 1 LOOP
-    IF one.last <> one.n
-      OR one.n IS DISTINCT FROM (SELECT j.legs FROM journal j WHERE j.id = one.journal_id) THEN
-      RAISE EXCEPTION 'ledger: entries without journal, or not as many as it has legs'
-        USING ERRCODE = '23514';
-    END IF;
-  END LOOP;
+  IF strangers THEN
+    RAISE EXCEPTION 'ledger: no account with this id and currency' USING ERRCODE = '23503';
+  END IF;
+  -- The bounds say the same as the list, and leave out months while the query starts.
+  IF gaps OR cardinality(ids) <> (
+    SELECT count(*) FROM journal j
+      WHERE j.id BETWEEN ids[1] AND ids[cardinality(ids)] AND j.id = ANY (ids)
+        AND j.legs = counts[array_position(ids, j.id)])
+  THEN
+    RAISE EXCEPTION 'ledger: entries without journal, or not as many as it has legs'
+      USING ERRCODE = '23514'; END IF;
   RETURN NULL;
-END $$""",
+END $$"""
+        ),
         """CREATE TRIGGER entries_complete AFTER INSERT ON entry
 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_entries_complete()""",
-        """CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-  one record;
-  first_month bigint;
+        by_index(
+            """CREATE FUNCTION ledger_journals_complete() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE ids uuid[]; first_month bigint; begun bigint; closed bigint;
 BEGIN
-  FOR one IN SELECT id FROM new_rows LOOP
-    IF NOT EXISTS (SELECT 1 FROM entry WHERE journal_id = one.id AND leg = 1) THEN
-      RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
-    END IF;
-  END LOOP;
-  SELECT min(period) INTO first_month FROM new_rows;
-  IF EXISTS (SELECT 1 FROM period WHERE yyyymm >= first_month AND state <> 'open') THEN
-    RAISE EXCEPTION 'ledger: period % is closed', first_month USING ERRCODE = '23514';
+  SELECT array_agg(id ORDER BY id), min(period) INTO ids, first_month FROM new_rows;
+  SELECT (SELECT count(*) FROM entry e
+        WHERE e.journal_id BETWEEN ids[1] AND ids[cardinality(ids)] AND e.journal_id = ANY (ids)
+          AND e.leg = 1),
+      (SELECT max(p.yyyymm) FROM period p WHERE p.state <> 'open' AND p.yyyymm >= first_month)
+    INTO begun, closed;
+  IF begun <> cardinality(ids) THEN
+    RAISE EXCEPTION 'ledger: journal without entries' USING ERRCODE = '23514';
+  END IF;
+  IF closed IS NOT NULL THEN
+    RAISE EXCEPTION 'ledger: period % is closed', closed USING ERRCODE = '23514';
   END IF;
   RETURN NULL;
-END $$""",
+END $$"""
+        ),
         """CREATE TRIGGER journals_complete AFTER INSERT ON journal
 REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION ledger_journals_complete()""",
     ),

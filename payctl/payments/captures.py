@@ -21,6 +21,7 @@ from payctl.ids import encode
 from payctl.money import check_amount_minor, format_money
 from payctl.payments import store
 from payctl.payments.dispatch import Dispatch, once_sent
+from payctl.payments.gateway_settings import GatewaySettings
 from payctl.payments.model import DEADLINE_S, AttemptState, Operation, PaymentStatus
 from payctl.payments.provider_requests import Target
 from payctl.payments.records import Attempt, Payment
@@ -51,9 +52,10 @@ class Confirms(Protocol):
 class Captures:
     """Use cases of authorised and open payments; each owns its transactions."""
 
-    def __init__(self, db: Database, dispatch: Dispatch) -> None:
+    def __init__(self, db: Database, dispatch: Dispatch, settings: GatewaySettings) -> None:
         self._db = db
         self._dispatch = dispatch
+        self._settings = settings
 
     def capture(
         self,
@@ -70,7 +72,8 @@ class Captures:
         With *dry_run* the same code runs as if the provider had agreed, and is rolled back.
 
         Raises:
-            Conflict: ``payment.not_authorized``, ``capture.too_much``, ``capture.in_progress``.
+            Conflict: ``payment.not_authorized``, ``capture.too_much``, ``capture.in_progress``,
+                ``gateway.disabled``.
         """
         require(actor, "payment.capture")
         check_key(key)
@@ -121,6 +124,7 @@ class Captures:
                 id=encode("payment", payment_id),
                 status=str(payment.status),
             )
+        self._check_enabled(tx, held)
         left = payment.authorized_minor - payment.captured_minor
         amount = left if amount_minor is None else amount_minor
         check_amount_minor(amount, payment.currency)
@@ -174,7 +178,8 @@ class Captures:
         confirm once. With *dry_run* the same code runs as if the provider had agreed.
 
         Raises:
-            Conflict: ``payment.not_confirmable``, ``payment.being_asked``, ``key.reused``.
+            Conflict: ``payment.not_confirmable``, ``payment.being_asked``, ``key.reused``,
+                ``gateway.disabled``.
             Refused: ``payment.gateway_confirms_not``.
         """
         require(actor, "payment.process")
@@ -198,6 +203,7 @@ class Captures:
                 )
             self._confirming(held)
             if claim.new:
+                self._check_enabled(tx, held)
                 secret = {"key": self._db.ids.token(16)}
                 idempotency.settle(tx, CONFIRM_SCOPE, key, "sent", payment_id, secret)
                 data = {"gateway": held.gateway_account}
@@ -239,7 +245,7 @@ class Captures:
 
         Raises:
             Conflict: ``payment.not_cancelable`` for one that has ended, ``payment.not_revocable``
-                where the provider cannot take an open payment back.
+                where the provider cannot take an open payment back, ``gateway.disabled``.
         """
         require(actor, "payment.cancel")
         reason = check_reason(reason)
@@ -256,6 +262,7 @@ class Captures:
                     status=str(payment.status),
                 )
             self._check_revocable(tx, payment, held)
+            self._check_enabled(tx, held)
             target = Target(payment, collected=held)
             attempt = self._dispatch.prepare(
                 tx, target, Operation.VOID, held.gateway_account, payment.amount_minor
@@ -266,6 +273,14 @@ class Captures:
 
         return self._act(actor, payment_id, begin, dry_run)
 
+    def _check_enabled(self, tx: sa.Connection, held: Attempt) -> None:
+        """A disabled account is sent nothing, not even what would end a payment it has; a draining
+        one is.
+        """
+        account = held.gateway_account
+        if self._dispatch.configured(account) and not self._settings.accepts(tx, account, "follow"):
+            raise Conflict("gateway.disabled", gateway=account)
+
     def _check_revocable(self, tx: sa.Connection, payment: Payment, held: Attempt) -> None:
         public = encode("payment", payment.id)
         for busy in (Operation.CAPTURE, Operation.VOID):
@@ -274,6 +289,8 @@ class Captures:
         capabilities = self._dispatch.gateway(held.gateway_account).capabilities
         if held.state is AttemptState.AUTHORIZED and capabilities.manual_capture:
             return
+        if held.completion_at is not None:
+            raise Conflict("payment.being_taken", id=public, gateway=held.gateway_account)
         if held.state is AttemptState.SENDING or not capabilities.revocable:
             raise Conflict(
                 "payment.not_revocable", id=public, status=str(payment.status),

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from payctl.ledger.check import Check, Violation
 from payctl.ledger.tables import account, balance
 from payctl.payments import tables as t
+from payctl.payments.float_tables import float_topup
 from payctl.payments.model import LIVE_ATTEMPT_STATES, PaymentStatus, RefundState
 
 Sums = dict[tuple[str, str], int]
@@ -25,7 +26,10 @@ def all_checks() -> list[Check]:
             "unapplied:* = receipts that belong to no order, not yet refunded",
             _unapplied,
         ),
+        Check("transit", "transit:* = float top-ups on their way", _transit),
         Check("wallet_pending", "wallet:*:pending = pending parts of all sales", _pending),
+        Check("disputed", "dispute:* = what providers hold of disputes not lost", _contested),
+        Check("wallet_disputed", "wallet:*:disputed = frozen parts of open disputes", _frozen),
         Check("captured_once", "what a payment captured = its receipts", _captured),
         Check(
             "nothing_unseen", "everything unfinished has a time at which it is looked at", _unseen
@@ -55,20 +59,42 @@ def _unapplied(tx: sa.Connection) -> list[Violation]:
         t.refund.c.reserve_journal_id.is_not(None),
         t.refund.c.state.not_in([RefundState.FAILED, RefundState.REJECTED]),
     ).group_by(t.refund.c.receipt_attempt_id).subquery()  # fmt: skip
+    lost = (
+        sa.select(t.dispute.c.attempt_id, sa.func.sum(t.dispute.c.lost_minor).label("amount"))
+        .group_by(t.dispute.c.attempt_id)
+        .subquery()
+    )
     received = sa.func.coalesce(t.attempt.c.received_minor, t.attempt.c.amount_minor)
     currency = sa.func.coalesce(t.attempt.c.received_currency, t.attempt.c.currency)
     query = (
         sa.select(
             t.attempt.c.gateway_account,
             currency,
-            sa.func.sum(received - sa.func.coalesce(paid.c.amount, 0)),
+            sa.func.sum(
+                received - sa.func.coalesce(paid.c.amount, 0) - sa.func.coalesce(lost.c.amount, 0)
+            ),
         )
-        .select_from(t.attempt.outerjoin(paid, paid.c.attempt_id == t.attempt.c.id))
+        .select_from(
+            t.attempt.outerjoin(paid, paid.c.attempt_id == t.attempt.c.id).outerjoin(
+                lost, lost.c.attempt_id == t.attempt.c.id
+            )
+        )
         .where(t.attempt.c.receipt == "unapplied")
         .group_by(t.attempt.c.gateway_account, currency)
     )
     open_ = {(f"unapplied:{g}", c): int(n) for g, c, n in tx.execute(query)}
     return _compare(tx, "unapplied", "unapplied:%", open_)
+
+
+def _transit(tx: sa.Connection) -> list[Violation]:
+    c = float_topup.c
+    query = (
+        sa.select(c.account, c.currency, sa.func.sum(c.amount_minor))
+        .where(c.state == "sent")
+        .group_by(c.account, c.currency)
+    )
+    open_ = {(f"transit:{g}", currency): int(n) for g, currency, n in tx.execute(query)}
+    return _compare(tx, "transit", "transit:%", open_)
 
 
 def _pending(tx: sa.Connection) -> list[Violation]:
@@ -81,6 +107,26 @@ def _pending(tx: sa.Connection) -> list[Violation]:
     )
     open_ = {(f"wallet:{o}:pending", c): int(n) for o, c, n in tx.execute(query)}
     return _compare(tx, "wallet_pending", "wallet:%:pending", open_)
+
+
+def _contested(tx: sa.Connection) -> list[Violation]:
+    d = t.dispute.c
+    query = sa.select(
+        d.gateway_account, d.currency, sa.func.sum(d.withdrawn_minor - d.lost_minor)
+    ).group_by(d.gateway_account, d.currency)
+    open_ = {(f"dispute:{g}", c): int(n) for g, c, n in tx.execute(query)}
+    return _compare(tx, "disputed", "dispute:%", open_)
+
+
+def _frozen(tx: sa.Connection) -> list[Violation]:
+    d, p = t.dispute.c, t.payment.c
+    query = (
+        sa.select(p.organiser, d.currency, sa.func.sum(d.frozen_minor))
+        .select_from(t.dispute.join(t.payment, p.id == d.payment_id))
+        .group_by(p.organiser, d.currency)
+    )
+    open_ = {(f"wallet:{o}:disputed", c): int(n) for o, c, n in tx.execute(query)}
+    return _compare(tx, "wallet_disputed", "wallet:%:disputed", open_)
 
 
 def _captured(tx: sa.Connection) -> list[Violation]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from payctl.payments.records import Attempt, Capture, Payment, Refund
+
+if TYPE_CHECKING:
+    from payctl.payments.dispute_records import DisputeRecord
 
 T = TypeVar("T")
 
@@ -62,6 +65,7 @@ class PaymentDetail:
     captures: tuple[Capture, ...] = ()
     refunds: tuple[Refund, ...] = ()
     lines: tuple[Mapping[str, Any], ...] = field(default=())
+    disputes: tuple[DisputeRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -31,6 +32,8 @@ from payctl.payments.model import (
     CLASS_OF,
     DEADLINE_S,
     LEASE,
+    PAYOUT_DEADLINE_S,
+    PAYOUT_HORIZON_S,
     AttemptState,
     Operation,
 )
@@ -40,11 +43,12 @@ from payctl.payments.provider_requests import (
     capture_request,
     collected_reference,
     payment_request,
+    payout_request,
     refund_request,
     request_hash,
 )
 from payctl.payments.records import Attempt, Payment
-from payctl.payments.retry import TRIES, Retries, backoff
+from payctl.payments.retry import LEAST_S, TRIES, Retries, backoff
 
 #: The word for each operation's request in the record of calls.
 CALLS = {
@@ -52,6 +56,7 @@ CALLS = {
     Operation.CAPTURE: "capture",
     Operation.VOID: "cancel",
     Operation.REFUND: "refund",
+    Operation.PAYOUT: "payout",
 }
 
 
@@ -175,7 +180,7 @@ class Dispatch:
             lease_owner=self.owner,
             lease_until=now + LEASE,
             next_check_at=now + LEASE,
-            quarantine_until=self._quarantine(account, now),
+            quarantine_until=self.quarantine(account, operation, now),
             created_at=now,
             updated_at=now,
         )
@@ -228,6 +233,11 @@ class Dispatch:
             )
         )  # fmt: skip
 
+    def new_key(self, account: str) -> str:
+        """A fresh random key in the format the adapter declares."""
+        form = self.gateway(account).capabilities.reference_format
+        return self._new_reference(form, self._db.ids.new())
+
     def lease(self, tx: sa.Connection, attempt: Attempt) -> Attempt | None:
         """Take an open attempt for this process; ``None`` while another one looks at it."""
         now = self._db.clock.now()
@@ -255,6 +265,10 @@ class Dispatch:
             if gateway is None or not gateway.capabilities.query_refunds:
                 return "query_refund", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
             return "query_refund", gateway.query_refund(attempt.reference())
+        if attempt.operation is Operation.PAYOUT:
+            if gateway is None or not gateway.capabilities.payouts:
+                return "query_payout", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
+            return "query_payout", gateway.query_payout(attempt.reference())
         about = attempt if attempt.operation is Operation.COLLECT else target.collected
         if gateway is None or about is None or not gateway.capabilities.query_by:
             return "query", Answer(Outcome.UNKNOWN, code=CANNOT_BE_ASKED)
@@ -276,37 +290,53 @@ class Dispatch:
         """The same request once more, with the same key; see :meth:`may_resend`. It may have a late
         effect like the first, so the quarantine is prolonged before it is sent.
         """
-        until = self._quarantine(attempt.gateway_account, self._db.clock.now())
+        until = self.quarantine(attempt.gateway_account, attempt.operation, self._db.clock.now())
         self._db.run(lambda tx: store.prolong_quarantine(tx, attempt.id, until))
-        return self._exchange(attempt, target, self._db.clock.monotonic() + DEADLINE_S)
+        return self._exchange(attempt, target, deadline_s(attempt.operation))
+
+    def complete(self, attempt: Attempt) -> Answer:
+        """Ask the provider to take what the customer approved; key and lease are stored."""
+        if attempt.completion_key is None:
+            raise AssertionError("the key is stored before it is sent")
+        gateway, key = self.gateway(attempt.gateway_account), attempt.completion_key
+        reference = attempt.reference()
+        return self._tries(
+            attempt, lambda left: gateway.complete_payment(replace(reference, deadline_s=left), key)
+        )
 
     # -- the call -------------------------------------------------------------------------------
 
     def _call(self, attempt: Attempt, target: Target) -> Answer:
-        deadline = self._db.clock.monotonic() + DEADLINE_S
+        return self._tries(attempt, lambda left: self._exchange(attempt, target, left))
+
+    def _tries(self, attempt: Attempt, exchange: Callable[[float], Answer]) -> Answer:
+        deadline = self._db.clock.monotonic() + deadline_s(attempt.operation)
         for number in range(1, TRIES + 1):
-            answer = self._exchange(attempt, target, deadline)
+            answer = exchange(max(deadline - self._db.clock.monotonic(), 0.1))
             if answer.outcome is not Outcome.NOT_SENT or number == TRIES:
                 return answer
             pause = backoff(number, self._random)
-            if self._db.clock.monotonic() + pause >= deadline:
+            # A try with little time left would make "not sent" into "unknown" at a slow provider.
+            if self._db.clock.monotonic() + pause > deadline - LEAST_S:
                 return answer
             if not self._retries.allowed(attempt.gateway_account, CLASS_OF[attempt.operation]):
                 return answer
             self._db.clock.sleep(pause)
-            if self._db.clock.monotonic() >= deadline:
-                return answer  # the process has overslept; its lease may be another's by now
+            if self._db.clock.monotonic() > deadline - LEAST_S:
+                return answer  # the process has overslept
         raise AssertionError("unreachable")
 
-    def _quarantine(self, account: str, now: datetime) -> datetime:
+    def quarantine(self, account: str, operation: Operation, now: datetime) -> datetime:
         """Until when "not found" about a request that may go out from *now* on proves nothing: the
         provider's horizon begins when the last byte can have left, which is the lease's end.
         """
-        horizon = timedelta(seconds=self.gateway(account).capabilities.late_horizon_s)
-        return now + LEASE + horizon
+        horizon_s = self.gateway(account).capabilities.late_horizon_s
+        if operation is Operation.PAYOUT:
+            horizon_s = max(horizon_s, PAYOUT_HORIZON_S)
+        return now + LEASE + timedelta(seconds=horizon_s)
 
-    def _exchange(self, attempt: Attempt, target: Target, deadline: float) -> Answer:
-        left = max(deadline - self._db.clock.monotonic(), 0.1)
+    def _exchange(self, attempt: Attempt, target: Target, left: float) -> Answer:
+        """One exchange, within *left* seconds."""
         gateway = self.gateway(attempt.gateway_account)
         call: Callable[[], Answer] = {
             Operation.COLLECT: lambda: gateway.create_payment(
@@ -319,6 +349,7 @@ class Dispatch:
                 collected_reference(target, left), attempt.idempotency_key
             ),
             Operation.REFUND: lambda: gateway.refund_payment(refund_request(attempt, target, left)),
+            Operation.PAYOUT: lambda: gateway.create_payout(payout_request(attempt, target, left)),
         }[attempt.operation]
         return call()
 
@@ -327,10 +358,10 @@ class Dispatch:
         lease lasts longer than the deadline, so a holder who finds enough of it left may go on.
         """
         now = self._db.clock.now()
-        enough = timedelta(seconds=DEADLINE_S)
+        enough = timedelta(seconds=deadline_s(attempt.operation))
         if attempt.lease_until is not None and now + enough < attempt.lease_until:
             return attempt
-        quarantine = self._quarantine(attempt.gateway_account, now)
+        quarantine = self.quarantine(attempt.gateway_account, attempt.operation, now)
 
         def again(tx: sa.Connection) -> Attempt | None:
             held = store.claim_attempt(
@@ -348,6 +379,11 @@ class Dispatch:
         if form == "plain30":
             return self._db.ids.token(15)
         return encode("attempt", fresh)
+
+
+def deadline_s(operation: Operation) -> float:
+    """How long a request of this operation may take in all."""
+    return PAYOUT_DEADLINE_S if operation is Operation.PAYOUT else DEADLINE_S
 
 
 @contextmanager

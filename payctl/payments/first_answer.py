@@ -30,9 +30,10 @@ from payctl.notifications.tables import notification
 from payctl.payments import breaker_store, model, postings
 from payctl.payments import tables as t
 from payctl.payments.announcements import announcement
+from payctl.payments.attempt_rows import attempt_columns, call_row
 from payctl.payments.breaker import Breakers
 from payctl.payments.model import RECEIVED, STATUS_OF, AttemptState, PaymentStatus
-from payctl.payments.outcomes import Applied, attempt_columns, call_row
+from payctl.payments.outcomes import Applied
 from payctl.payments.records import Attempt, Payment, changed
 from payctl.payments.sales import Sale
 
@@ -129,6 +130,8 @@ class FirstAnswers:
         if not fresh or payment.version or attempt.version or answered.probe:
             return None
         if self._breakers.matters(answer) or model.may_fail_over(answer):
+            return None
+        if answer.provider_data or answer.payer is not None:
             return None
         now = self._db.clock.now()
         step = model.after_call(

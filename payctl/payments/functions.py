@@ -2,21 +2,20 @@
 
 PostgreSQL only: each is one statement and so a whole transaction in one round trip. What they write
 was decided in Python (:mod:`payctl.payments.intake`, :mod:`payctl.payments.first_answer`); they are
-given whole rows as JSON, by table. Their statements look single rows up by index: sequential scans
-are switched off in them, because a plan that was made while a table was small is kept for as long
-as its connection lasts.
+given whole rows as JSON, by table.
 """
 
 from __future__ import annotations
 
-from payctl.db.metadata import ddl
+from payctl.db.metadata import by_index, ddl
 
 ddl(
     "payments_begin",
     postgresql=(
         # False, and nothing written, when one of the keys is taken.
-        """CREATE FUNCTION payments_begin(doc jsonb, chain bigint) RETURNS boolean
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+        by_index(
+            """CREATE FUNCTION payments_begin(doc jsonb, chain bigint) RETURNS boolean
+LANGUAGE plpgsql AS $$
 DECLARE made integer;
 BEGIN
   INSERT INTO idempotency
@@ -45,7 +44,8 @@ BEGIN
     SELECT * FROM jsonb_populate_recordset(NULL::notification, doc->'notification');
   PERFORM audit_append(chain, doc->'audit');
   RETURN true;
-END $$""",
+END $$"""
+        ),
     ),
 )
 
@@ -54,7 +54,8 @@ ddl(
     postgresql=(
         # Raises a serialization failure when a payment or attempt is not what it was, or when
         # ledger_post does not post: nothing is written then, and each takes the long way.
-        """CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
+        by_index(
+            """CREATE FUNCTION payments_answered(doc jsonb, chain bigint,
   j_id uuid[], j_kind text[], j_key text[], j_print bytea[], j_at timestamptz[],
   j_effective timestamptz[], j_period bigint[], j_payment uuid[], j_reverses uuid[], j_actor text[],
   j_reason text[], j_meta jsonb[], j_legs smallint[], j_head bytea[],
@@ -62,38 +63,51 @@ ddl(
   l_journal integer[], l_leg smallint[], l_balance integer[], l_currency text[], l_amount bigint[],
   l_head bytea[])
 RETURNS TABLE (state text, balances bigint[], versions bigint[])
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-  p payment;
-  a attempt;
+  payments integer := jsonb_array_length(doc->'payment');
+  changed integer;
 BEGIN
-  -- Row by row: a set of unknown size joined to a table would be planned once for all sizes.
-  FOR p IN SELECT * FROM jsonb_populate_recordset(NULL::payment, doc->'payment') LOOP
-    UPDATE payment SET
-        status = p.status, gateway_account = p.gateway_account, attempt_id = p.attempt_id,
-        failure_code = p.failure_code, captured_minor = p.captured_minor,
-        authorized_minor = p.authorized_minor, rate = p.rate,
-        commission_minor = p.commission_minor, vat_minor = p.vat_minor,
-        pending_minor = p.pending_minor, updated_at = p.updated_at,
-        next_check_at = p.next_check_at, version = version + 1
-      WHERE id = p.id AND version = p.version;
-    IF NOT FOUND THEN
-      RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
-    END IF;
-  END LOOP;
-  FOR a IN SELECT * FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt') LOOP
-    UPDATE attempt SET
-        state = a.state, next_check_at = a.next_check_at, checks = a.checks,
-        not_found = a.not_found, provider_reference = a.provider_reference, lease_owner = NULL,
-        lease_until = NULL, code = a.code, provider_code = a.provider_code, message = a.message,
-        next_action = a.next_action, exposed_at = a.exposed_at, expires_at = a.expires_at,
-        received_minor = a.received_minor, received_currency = a.received_currency,
-        receipt = a.receipt, updated_at = a.updated_at, version = version + 1
-      WHERE id = a.id AND version = a.version AND attempt.state = 'sending';
-    IF NOT FOUND THEN
-      RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
-    END IF;
-  END LOOP;
+  -- The changes come first in the joins, and so the rows are locked in their order: the condition
+  -- on their numbers, which is always true, lets the planner expect one row. Only what changes is
+  -- read from the JSON: a whole row of this width would take twice as long.
+  UPDATE payment o SET
+      status = p.status, gateway_account = p.gateway_account, attempt_id = p.attempt_id,
+      failure_code = p.failure_code, captured_minor = p.captured_minor,
+      authorized_minor = p.authorized_minor, rate = p.rate,
+      commission_minor = p.commission_minor, vat_minor = p.vat_minor,
+      pending_minor = p.pending_minor, updated_at = p.updated_at,
+      next_check_at = p.next_check_at, version = o.version + 1
+    FROM ROWS FROM (jsonb_to_recordset(doc->'payment') AS (
+      id uuid, version bigint, status text, gateway_account text, attempt_id uuid,
+      failure_code text, captured_minor bigint, authorized_minor bigint, rate jsonb,
+      commission_minor bigint, vat_minor bigint, pending_minor bigint, updated_at timestamptz,
+      next_check_at timestamptz)) WITH ORDINALITY p
+    WHERE p.ordinality BETWEEN 1 AND payments AND o.id = p.id AND o.version = p.version;
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  IF changed <> payments THEN
+    RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+  END IF;
+
+  UPDATE attempt o SET
+      state = a.state, next_check_at = a.next_check_at, checks = a.checks,
+      not_found = a.not_found, provider_reference = a.provider_reference, lease_owner = NULL,
+      lease_until = NULL, code = a.code, provider_code = a.provider_code, message = a.message,
+      next_action = a.next_action, exposed_at = a.exposed_at, expires_at = a.expires_at,
+      received_minor = a.received_minor, received_currency = a.received_currency,
+      receipt = a.receipt, updated_at = a.updated_at, version = o.version + 1
+    FROM ROWS FROM (jsonb_to_recordset(doc->'attempt') AS (
+      id uuid, version bigint, state text, next_check_at timestamptz, checks bigint,
+      not_found bigint, provider_reference text, code text, provider_code text, message text,
+      next_action jsonb, exposed_at timestamptz, expires_at timestamptz, received_minor bigint,
+      received_currency text, receipt text, updated_at timestamptz)) WITH ORDINALITY a
+    WHERE a.ordinality BETWEEN 1 AND payments AND o.id = a.id AND o.version = a.version
+      AND o.state = 'sending';
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  IF changed <> payments THEN
+    RAISE EXCEPTION 'payments: changed meanwhile' USING ERRCODE = '40001';
+  END IF;
+
   IF cardinality(j_id) > 0 THEN
     SELECT * INTO state, balances, versions FROM ledger_post(
       j_id, j_kind, j_key, j_print, j_at, j_effective, j_period, j_payment, j_reverses, j_actor,
@@ -103,10 +117,13 @@ BEGIN
       RAISE EXCEPTION 'payments: not posted, %', state USING ERRCODE = '40001';
     END IF;
   END IF;
+
   INSERT INTO provider_call
     SELECT * FROM jsonb_populate_recordset(NULL::provider_call, doc->'provider_call');
+
   INSERT INTO notification
     SELECT * FROM jsonb_populate_recordset(NULL::notification, doc->'notification');
+
   INSERT INTO breaker_sample AS s
     SELECT * FROM jsonb_populate_recordset(NULL::breaker_sample, doc->'breaker_sample')
     ON CONFLICT (account, op_class, minute, stripe) DO UPDATE SET
@@ -119,8 +136,10 @@ BEGIN
       retries = s.retries + excluded.retries,
       won = s.won + excluded.won,
       lost = s.lost + excluded.lost;
+
   PERFORM audit_append(chain, doc->'audit');
   RETURN NEXT;
-END $$""",
+END $$"""
+        ),
     ),
 )

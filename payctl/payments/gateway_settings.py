@@ -6,10 +6,10 @@ decision can be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -31,10 +31,11 @@ from payctl.payments.requests import METHODS, check_reason
 
 T = TypeVar("T")
 
-#: Calls an account in this state still makes. Questions about open money are always asked.
+#: Calls an account in this state still makes: ``follow`` is what goes on with a payment it has
+#: (capture, confirmation, cancellation). Questions about open money are always asked.
 _WORK = {
-    "enabled": frozenset({"collect", "refund", "payout", "read"}),
-    "draining": frozenset({"refund", "payout", "read"}),
+    "enabled": frozenset({"collect", "follow", "refund", "payout", "read"}),
+    "draining": frozenset({"follow", "refund", "payout", "read"}),
     "disabled": frozenset({"read"}),
 }
 
@@ -181,6 +182,14 @@ class GatewaySettings:
             if account in (None, each)
         ]
 
+    def limit_history(self, account: str | None = None, limit: int = 200) -> list[LimitRow]:
+        """Every limit that was ever set, those set last first; both amounts ``None``: lifted."""
+        c = gateway_limit.c
+        query = sa.select(
+            c.account, c.currency, c.min_minor, c.max_minor, c.valid_from, c.actor
+        ).order_by(c.id.desc())
+        return [LimitRow(*row) for row in self._past(query, c.account, account, limit)]
+
     def set_limit(
         self,
         actor: Actor,
@@ -230,6 +239,14 @@ class GatewaySettings:
             for (each, currency, method), fee in sorted(found.items())
             if account in (None, each)
         ]
+
+    def fee_history(self, account: str | None = None, limit: int = 200) -> list[FeeRow]:
+        """Every fee that was ever set, those set last first."""
+        c = gateway_fee.c
+        query = sa.select(
+            c.account, c.currency, c.method, c.ppm, c.fixed_minor, c.valid_from, c.actor
+        ).order_by(c.id.desc())
+        return [FeeRow(*row) for row in self._past(query, c.account, account, limit)]
 
     def set_fee(
         self,
@@ -289,6 +306,15 @@ class GatewaySettings:
                 known=_words(self._gateways),
             )
         return gateway
+
+    def _past(
+        self, query: sa.Select[Any], column: sa.Column[str], account: str | None, limit: int
+    ) -> Sequence[Any]:
+        if account is not None:
+            self.known(account)
+            query = query.where(column == account)
+        with self._db.read() as tx:
+            return tx.execute(query.limit(limit)).all()
 
     def _start(self, valid_from: datetime | None) -> datetime:
         now = self._db.clock.now()

@@ -19,7 +19,7 @@ from payctl.db import audit, rows
 from payctl.db.actor import Actor
 from payctl.db.engine import Database, driver_execute
 from payctl.db.tables import idempotency as keys
-from payctl.errors import Conflict, PayctlError
+from payctl.errors import Conflict, InvalidInput, PayctlError
 from payctl.notifications import outbox
 from payctl.notifications.tables import notification
 from payctl.parties.service import Parties
@@ -33,6 +33,7 @@ from payctl.payments.model import LEASE, Operation, PaymentStatus
 from payctl.payments.records import Attempt, Payment, row_of
 from payctl.payments.requests import PaymentInput
 from payctl.payments.routing import Decision, Router, RouteRequest
+from payctl.payments.unroutable import refusal
 
 SCOPE = "payment"
 
@@ -89,7 +90,9 @@ class Intake:
         """Write down all of *wanted*, which are valid; one result for each, in order.
 
         A key that is taken gives the payment it stands for, or ``key.reused`` when that was asked
-        for with other words; the others are written all the same.
+        for with other words; the others are written all the same. What no gateway could ever take
+        is refused (``route.no_currency``, ``no_method``, ``no_country``, ``no_amount``,
+        ``no_manual_capture``), and nothing is written for it.
 
         Args:
             tx: write inside this transaction (a rehearsal); default: in one of its own.
@@ -101,7 +104,15 @@ class Intake:
             if each.key in first:
                 continue
             first[each.key] = place
-            planned[place] = self._plan(actor, each, tx)
+            plan = self._plan(actor, each, tx)
+            if isinstance(plan, _Planned):
+                planned[place] = plan
+            else:
+                results[place] = plan
+        if results:
+            # A key that stands for a payment answers with it, whatever gateways take today.
+            taken = self._taken([wanted[place] for place in results], tx)
+            results = {at: taken.get(wanted[at].key, each) for at, each in results.items()}
         while planned:
             if self._write(list(planned.values()), tx):
                 results |= {place: one.begun for place, one in planned.items()}
@@ -158,10 +169,16 @@ class Intake:
 
     # -- planning ---------------------------------------------------------------------------------
 
-    def _plan(self, actor: Actor, wanted: PaymentInput, tx: sa.Connection | None) -> _Planned:
+    def _plan(
+        self, actor: Actor, wanted: PaymentInput, tx: sa.Connection | None
+    ) -> _Planned | InvalidInput:
+        """The rows of a payment, or why no gateway could ever take it."""
         now, ids = self._db.clock.now(), self._db.ids
         payment_id, attempt_id = ids.new(now), ids.new(now)
-        decision = self._router.decide(tx, self.route_request(wanted, payment_id, at=now))
+        request = self.route_request(wanted, payment_id, at=now)
+        decision = self._router.decide(tx, request)
+        if decision.chosen is None and (refused := refusal(request, decision)) is not None:
+            return refused
         attempt = None
         if decision.chosen is not None:
             attempt = self._dispatch.draft(

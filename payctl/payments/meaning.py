@@ -65,6 +65,7 @@ def _as_void(answer: Answer) -> Answer:
         return replace(
             answer, outcome=Outcome.DECLINED, code="already_succeeded", amount_minor=None
         )
-    if answer.outcome in (Outcome.AUTHORIZED, Outcome.REQUIRES_ACTION, Outcome.PENDING):
+    open_ = (Outcome.AUTHORIZED, Outcome.REQUIRES_ACTION, Outcome.APPROVED, Outcome.PENDING)
+    if answer.outcome in open_:
         return replace(answer, outcome=Outcome.NOT_FOUND)
     return answer

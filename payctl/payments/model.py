@@ -58,6 +58,23 @@ class Operation(StrEnum):
     CAPTURE = "capture"
     VOID = "void"
     REFUND = "refund"
+    PAYOUT = "payout"  # money going back to the payer where the provider has no refund
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether it is an attempt of a refund, by whichever way."""
+        return self in (Operation.REFUND, Operation.PAYOUT)
+
+
+#: Calls that ask about an object and change nothing.
+QUESTIONS = frozenset({"query", "query_refund", "query_payout"})
+
+
+class Way(StrEnum):
+    """How a refund reaches the customer."""
+
+    REFUND = "refund"  # the provider's own refund, from what it collected
+    PAYOUT = "payout"  # a payout to whoever paid (reverse payout), from the float
 
 
 #: Class of breaker each operation counts for.
@@ -66,6 +83,7 @@ CLASS_OF = {
     Operation.CAPTURE: "collect",
     Operation.VOID: "collect",
     Operation.REFUND: "refund",
+    Operation.PAYOUT: "payout",
 }
 
 
@@ -174,8 +192,15 @@ NOT_FOUND_NEEDED = 2
 
 #: Deadline of one exchange, and how much longer the lease of its sender lasts.
 DEADLINE_S = 10.0
+PAYOUT_DEADLINE_S = 20.0
 LEASE_MARGIN_S = 30.0
 LEASE = timedelta(seconds=DEADLINE_S + LEASE_MARGIN_S)
+#: A payout may appear later than a payment: "not found" is believed after a day at the earliest.
+PAYOUT_HORIZON_S = 86_400
+#: Codes of a payout's refusal that speak of our float, not of the payee: it waits for a top-up.
+FLOAT_CODES = frozenset({"insufficient_funds", "insufficient_float"})
+#: Why such a refund waits.
+INSUFFICIENT_FLOAT = "insufficient_float"
 #: An authorisation is looked at this long after it was given; card authorisations last about 7
 #: days.
 AUTHORIZATION_CHECK = timedelta(days=1)
@@ -194,6 +219,8 @@ class Seen:
     quarantine_until: datetime
     #: an authorisation may be captured in part, so its sum need not equal what was asked for
     manual_capture: bool = False
+    #: the customer had agreed and the provider has been asked to take the money
+    completing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +249,7 @@ _CALL_STATES = {
     Outcome.REJECTED: AttemptState.REJECTED,
     Outcome.DECLINED: AttemptState.DECLINED,
     Outcome.REQUIRES_ACTION: AttemptState.REQUIRES_ACTION,
+    Outcome.APPROVED: AttemptState.PENDING,
     Outcome.PENDING: AttemptState.PENDING,
     Outcome.AUTHORIZED: AttemptState.AUTHORIZED,
     Outcome.SUCCEEDED: AttemptState.SUCCEEDED,
@@ -277,17 +305,31 @@ def after_query(seen: Seen, answer: Answer, now: datetime, jitter: float) -> Ste
         return Step(seen.state, False, None, checks, open_case=late_hold)
     if not state.live:
         return Step(state, True, None, checks)
-    if state is seen.state or (
-        seen.state is AttemptState.AUTHORIZED and state is not AttemptState.AUTHORIZED
+    taking = answer.outcome is Outcome.APPROVED and seen.completing
+    if (
+        state is seen.state
+        or (taking and seen.state is AttemptState.UNKNOWN)
+        or (seen.state is AttemptState.AUTHORIZED and state is not AttemptState.AUTHORIZED)
     ):
         return _wait(seen, now, checks, jitter)
     return Step(state, True, _due_in(state, now, 0, jitter), 0)
 
 
+def after_completion(seen: Seen, answer: Answer, now: datetime, jitter: float) -> Step:
+    """The answer to a request to take what the customer has approved: like one to a question, but
+    where it says nothing the money may have moved.
+    """
+    waiting = seen.state in (AttemptState.PENDING, AttemptState.REQUIRES_ACTION)
+    if answer.outcome is Outcome.UNKNOWN and waiting:
+        return Step(AttemptState.UNKNOWN, True, next_look(now, 0, jitter), 0)
+    return after_query(seen, answer, now, jitter)
+
+
 def _not_found(seen: Seen, now: datetime, checks: int, jitter: float) -> Step:
     if not seen.state.live:
         return Step(seen.state, False, None, checks)
-    if seen.state in (AttemptState.AUTHORIZED, AttemptState.PENDING, AttemptState.REQUIRES_ACTION):
+    confirmed = (AttemptState.AUTHORIZED, AttemptState.PENDING, AttemptState.REQUIRES_ACTION)
+    if seen.state in confirmed or seen.completing:
         # The provider has confirmed this object before; it cannot have vanished.
         return _wait(seen, now, checks, jitter)
     if now < seen.quarantine_until:

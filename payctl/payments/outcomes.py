@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -25,11 +24,13 @@ from payctl.ids import encode
 from payctl.ledger.model import Posted
 from payctl.notifications.outbox import Outbox
 from payctl.payments import model, store
-from payctl.payments.announcements import announce, public_action
+from payctl.payments.announcements import announce
+from payctl.payments.attempt_rows import attempt_columns, call_row, learned
 from payctl.payments.breaker import Breakers
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     CLASS_OF,
+    QUESTIONS,
     RECEIVED,
     STATUS_OF,
     AttemptState,
@@ -95,25 +96,32 @@ class Outcomes:
     ) -> Applied:
         """Record one answer. ``call`` is the verb that was used; ``source`` who used it.
 
-        Answers to questions (``query``, ``query_refund``) follow other rules than answers to
-        requests: a question that was not answered proves nothing.
+        Answers to questions (``QUESTIONS``) follow other rules than answers to requests: a question
+        that was not answered proves nothing.
         """
         found = store.attempt(tx, attempt_id)
         payment = store.payment(tx, found.payment_id, lock=True)
         attempt = store.attempt(tx, attempt_id)
         now = self._db.clock.now()
-        asked = call in ("query", "query_refund", "resend")
+        about = call in QUESTIONS
+        asked = about or call in ("resend", "complete")
+        if told := learned(attempt, answer):
+            attempt = store.update_attempt(tx, attempt, now, **told)
+            store.keep_tokens(tx, attempt)
         work = Work(tx, payment, attempt, answer, actor)
         if call != "evidence" and answer.code != model.CANNOT_BE_ASKED:
             self._record(tx, attempt, answer, source=source, call=call, probe=probe)
         if asked and self._refunds.came_back(attempt, answer):
             self._refunds.returned(work)
             return _applied(work)
-        if asked and attempt.operation is Operation.COLLECT and attempt.state in RECEIVED:
-            self._receipts.fee(work)
-        about = call in ("query", "query_refund")
+        if asked and attempt.state in RECEIVED:
+            if attempt.operation is Operation.COLLECT:
+                self._receipts.fee(work)
+            elif attempt.operation is Operation.PAYOUT:
+                self._refunds.fee(work)
         work.answer = meant = self._meaning(tx, payment, attempt, answer, about)
         decide = model.after_query if asked or call == "evidence" else model.after_call
+        decide = model.after_completion if call == "complete" else decide
         step = decide(attempt.seen(payment.manual_capture), meant, now, self._random.uniform(-1, 1))
         if step.open_case:
             self._open_case(work, step.open_case)
@@ -124,7 +132,7 @@ class Outcomes:
         work.attempt = store.update_attempt(tx, attempt, now, **columns)
         if not work.attempt.state.live:
             self._settled(work, asked)
-        if attempt.operation is Operation.REFUND:
+        if attempt.operation.gives_back:
             self._refunds.apply(work)
             return _applied(work)
         handler = {
@@ -208,7 +216,7 @@ class Outcomes:
         new, attempt = work.answer.provider_reference, work.attempt
         if new is None or new == attempt.provider_reference:
             return attempt.provider_reference
-        if attempt.operation not in (Operation.COLLECT, Operation.REFUND):
+        if attempt.operation in (Operation.CAPTURE, Operation.VOID):
             return new
         other = store.attempt_by_reference(
             work.tx, attempt.gateway_account, (attempt.operation,), None, new
@@ -225,7 +233,7 @@ class Outcomes:
                 work.tx, attempt, now, next_check_at=step.next_check_at, checks=step.checks,
                 not_found=step.not_found, lease_owner=None, lease_until=None,
             )  # fmt: skip
-            if attempt.operation is Operation.REFUND:
+            if attempt.operation.gives_back:
                 self._refunds.mirror_due(work)
             else:
                 self._mirror_due(work)
@@ -238,7 +246,7 @@ class Outcomes:
         due = [
             each.next_check_at
             for each in store.attempts(work.tx, work.payment.id)
-            if each.state.live and each.operation is not Operation.REFUND and each.next_check_at
+            if each.state.live and not each.operation.gives_back and each.next_check_at
         ]
         when = min(due) if due else self._db.clock.now()
         work.payment = store.update_payment(
@@ -339,56 +347,10 @@ class Outcomes:
         now = self._db.clock.now()
         row = call_row(self._db.ids.new(now), now, attempt.id, answer, source, call)
         store.record_call(tx, row)
-        op_class = "read" if call in ("query", "query_refund") else CLASS_OF[attempt.operation]
+        op_class = "read" if call in QUESTIONS else CLASS_OF[attempt.operation]
         account, sale = attempt.gateway_account, call == "create"
         self._breakers.record(tx, account, op_class, answer, probe=probe, sale=sale)
 
 
 def _applied(work: Work, *, changed: bool = True) -> Applied:
     return Applied(work.payment, work.attempt, changed, tuple(work.journals))
-
-
-def attempt_columns(
-    attempt: Attempt, answer: Answer, step: Step, reference: str | None, now: datetime
-) -> dict[str, Any]:
-    """An attempt's new values; a client secret never reaches the database.
-
-    Args:
-        reference: the provider's id of the object.
-    """
-    action = answer.next_action
-    exposed = action is not None and attempt.exposed_at is None
-    return {
-        "state": step.state,
-        "next_check_at": step.next_check_at,
-        "checks": step.checks,
-        "not_found": step.not_found,
-        "provider_reference": reference,
-        "lease_owner": None,
-        "lease_until": None,
-        "code": answer.code,
-        "provider_code": answer.provider_code,
-        "message": answer.message[:500] if answer.message else None,
-        "next_action": public_action(action),
-        "exposed_at": now if exposed else attempt.exposed_at,
-        "expires_at": action.expires_at if action else attempt.expires_at,
-        "received_minor": answer.amount_minor if step.state in RECEIVED else None,
-        "received_currency": answer.currency if step.state in RECEIVED else None,
-    }
-
-
-def call_row(
-    id_: UUID, at: datetime, attempt_id: UUID, answer: Answer, source: str, call: str
-) -> dict[str, Any]:
-    """One exchange with a provider as it is kept; ``call`` is its verb, ``source`` who made it."""
-    return {
-        "id": id_,
-        "attempt_id": attempt_id,
-        "call": call,
-        "source": source,
-        "outcome": str(answer.outcome),
-        "http_status": answer.http_status,
-        "latency_ms": answer.latency_ms,
-        "exchange": dict(answer.exchange),
-        "at": at,
-    }

@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from payctl.gateways.base import Fee
+from payctl.ids import encode
 from payctl.ledger import accounts
 from payctl.ledger.model import Draft, Leg, cr, dr
+from payctl.payments.model import Operation
 from payctl.payments.records import Attempt, Payment, Refund
 from payctl.payments.sales import Part, Sale
 
@@ -79,16 +81,18 @@ def unapplied(attempt: Attempt, amount_minor: int, currency: str, *, actor: str)
 
 
 def fee(attempt: Attempt, known: Fee, *, actor: str, source: str | None = None) -> Draft:
-    """The provider's fee, its own journal when it is known (rule 5); taken from what the provider
-    holds unless *source* names another account.
+    """The provider's fee, its own journal when it is known (rule 5); taken from where the attempt's
+    money moved unless *source* names another account.
     """
-    account = attempt.gateway_account
+    account, payout = attempt.gateway_account, attempt.operation is Operation.PAYOUT
+    expense = accounts.payout_fee if payout else accounts.gateway_fee
     legs = (
-        dr(accounts.gateway_fee(account), known.amount_minor, known.currency),
-        cr(source or accounts.collect(account), known.amount_minor, known.currency),
+        dr(expense(account), known.amount_minor, known.currency),
+        cr(source or holder(attempt), known.amount_minor, known.currency),
     )
     return Draft(
-        "gateway_fee", f"fee:{account}:{known.reference}", legs, actor, attempt.payment_id,
+        "payout_fee" if payout else "gateway_fee", f"fee:{account}:{known.reference}", legs,
+        actor, attempt.payment_id,
         meta={"fee_reference": known.reference},
     )  # fmt: skip
 
@@ -134,12 +138,17 @@ def _reservation(refund: Refund) -> str:
     return f"refund_reserved:{refund.id}{again}"
 
 
+def holder(attempt: Attempt) -> str:
+    """The account an attempt moves money into or out of: a payout leaves the float."""
+    payout = attempt.operation is Operation.PAYOUT
+    return (accounts.float_ if payout else accounts.collect)(attempt.gateway_account)
+
+
 def refunded_twice(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
     """The provider has paid a refund whose amount another refund has given back already."""
-    account = refund.gateway_account
     legs = (
-        dr(accounts.suspense(account), refund.amount_minor, refund.currency),
-        cr(accounts.collect(account), refund.amount_minor, refund.currency),
+        dr(accounts.suspense(refund.gateway_account), refund.amount_minor, refund.currency),
+        cr(holder(attempt), refund.amount_minor, refund.currency),
     )
     return Draft(
         "refunded_twice", f"refund_paid:{attempt.id}", legs, actor, refund.payment_id,
@@ -152,7 +161,7 @@ def refund_paid(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
     account = refund.gateway_account
     legs = (
         dr(accounts.refund_outgoing(account), refund.amount_minor, refund.currency),
-        cr(accounts.collect(account), refund.amount_minor, refund.currency),
+        cr(holder(attempt), refund.amount_minor, refund.currency),
     )
     return Draft(
         "refund_paid",
@@ -168,7 +177,7 @@ def refund_returned(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
     """A refund that had succeeded came back: the money is with us, the customer is not paid."""
     account = refund.gateway_account
     legs = (
-        dr(accounts.collect(account), refund.amount_minor, refund.currency),
+        dr(holder(attempt), refund.amount_minor, refund.currency),
         cr(accounts.refund_outgoing(account), refund.amount_minor, refund.currency),
     )
     return Draft(
@@ -178,8 +187,12 @@ def refund_returned(refund: Refund, attempt: Attempt, *, actor: str) -> Draft:
 
 
 def _meta(attempt: Attempt) -> dict[str, Any]:
-    return {
+    named = {
         "gateway": attempt.gateway_account,
         "our_reference": attempt.our_reference,
         "provider_reference": attempt.provider_reference,
     }
+    if attempt.operation is Operation.PAYOUT:
+        # Its provider knows of no payment: only our books say which one goes back.
+        named |= {"operation": "payout", "payment": encode("payment", attempt.payment_id)}
+    return named

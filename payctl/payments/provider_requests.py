@@ -5,12 +5,18 @@ request that is sent again is the one that was sent.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 from payctl.db.types import canonical
 from payctl.errors import Conflict
-from payctl.gateways.base import CaptureRequest, PaymentRequest, Reference, RefundRequest
+from payctl.gateways.base import (
+    CaptureRequest,
+    PaymentRequest,
+    PayoutRequest,
+    Reference,
+    RefundRequest,
+)
 from payctl.ids import encode
 from payctl.payments.model import Operation
 from payctl.payments.records import Attempt, Capture, Payment, Refund
@@ -73,18 +79,27 @@ def refund_request(attempt: Attempt, target: Target, deadline_s: float) -> Refun
     )
 
 
-def collected_reference(target: Target, deadline_s: float) -> Reference:
-    collected = target.collected
-    if collected is None:
-        raise Conflict("payment.nothing_collected", id=encode("payment", target.payment.id))
-    return Reference(
-        our_reference=collected.our_reference,
-        provider_reference=collected.provider_reference,
-        amount_minor=collected.amount_minor,
-        currency=collected.currency,
-        created_at=collected.created_at,
+def payout_request(attempt: Attempt, target: Target, deadline_s: float) -> PayoutRequest:
+    """A refund that goes back as a payout; its destination was fixed when it was asked for."""
+    refund = target.refund
+    payee = refund.payee() if refund is not None else None
+    if payee is None:
+        raise Conflict("refund.payer_unknown", id=encode("payment", target.payment.id))
+    return PayoutRequest(
+        our_reference=attempt.our_reference,
+        idempotency_key=attempt.idempotency_key,
+        amount_minor=attempt.amount_minor,
+        currency=attempt.currency,
+        destination=payee,
+        description=target.payment.description,
         deadline_s=deadline_s,
     )
+
+
+def collected_reference(target: Target, deadline_s: float) -> Reference:
+    if target.collected is None:
+        raise Conflict("payment.nothing_collected", id=encode("payment", target.payment.id))
+    return replace(target.collected.reference(), deadline_s=deadline_s)
 
 
 def request_hash(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from payctl.db.engine import Database
 from payctl.errors import InvalidInput, NotFound
 from payctl.ids import floor_of
-from payctl.payments import store
+from payctl.payments import dispute_records, store
 from payctl.payments import tables as t
 from payctl.payments.details import (
     OPEN,
@@ -173,6 +173,7 @@ def detail(tx: sa.Connection, payment_id: UUID) -> PaymentDetail:
         tuple(store.captures(tx, payment_id)),
         tuple(store.refunds(tx, payment_id)),
         tuple(store.lines(tx, payment_id)),
+        tuple(dispute_records.of_payment(tx, payment_id)),
     )
 
 

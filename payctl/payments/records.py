@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from payctl.gateways.base import Reference
-from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState, Seen
+from payctl.gateways.base import Destination, Reference
+from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState, Seen, Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +112,10 @@ class Attempt:
     receipt: str | None = None
     created_at: datetime
     updated_at: datetime
+    provider_data: Mapping[str, str] | None = field(default=None, repr=False)
+    payer: Mapping[str, Any] | None = field(default=None, repr=False)
+    completion_key: str | None = field(default=None, repr=False)
+    completion_at: datetime | None = None
 
     def seen(self, manual_capture: bool) -> Seen:
         """The part of it that decides what an answer means."""
@@ -119,6 +123,7 @@ class Attempt:
             self.state, self.operation, self.amount_minor, self.currency, self.checks,
             self.not_found, self.quarantine_until,
             manual_capture or self.operation is not Operation.COLLECT,
+            completing=self.completion_at is not None,
         )  # fmt: skip
 
     def reference(self) -> Reference:
@@ -129,7 +134,12 @@ class Attempt:
             amount_minor=self.amount_minor,
             currency=self.currency,
             created_at=self.created_at,
+            provider_data=self.provider_data or {},
         )
+
+    def paid_by(self) -> Destination | None:
+        """Whom the provider names as the one who paid, if it does."""
+        return Destination(**self.payer) if self.payer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,12 @@ class Refund:
     created_at: datetime
     updated_at: datetime
     next_check_at: datetime | None
+    way: Way
+    destination: Mapping[str, Any] | None = field(repr=False)
+
+    def payee(self) -> Destination | None:
+        """Where a payout of it goes."""
+        return Destination(**self.destination) if self.destination else None
 
 
 #: A payment or an attempt.
@@ -194,7 +210,7 @@ def capture_of(row: Mapping[str, Any]) -> Capture:
 
 
 def refund_of(row: Mapping[str, Any]) -> Refund:
-    return Refund(**{**row, "state": RefundState(row["state"])})
+    return Refund(**{**row, "state": RefundState(row["state"]), "way": Way(row["way"])})
 
 
 def changed(what: Record, **values: Any) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +15,18 @@ from payctl.db.engine import Database
 from payctl.errors import Conflict
 from payctl.gateways.base import Answer, Outcome
 from payctl.ids import encode
-from payctl.ledger import accounts
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft
 from payctl.notifications.outbox import Outbox
 from payctl.payments import postings, store
-from payctl.payments.model import RECEIVED, AttemptState, Operation, RefundState
+from payctl.payments.model import (
+    FLOAT_CODES,
+    INSUFFICIENT_FLOAT,
+    RECEIVED,
+    AttemptState,
+    Operation,
+    RefundState,
+)
 from payctl.payments.records import Attempt, Refund
 from payctl.payments.reservations import Reservations
 from payctl.payments.work import Work
@@ -33,6 +40,8 @@ _OPEN_STATES = {
     AttemptState.QUARANTINED: RefundState.UNKNOWN,
 }
 
+#: How soon the float is tried again.
+FLOAT_CHECK = timedelta(minutes=15)
 _NEVER_PAID = (RefundState.FAILED, RefundState.REJECTED)
 
 
@@ -59,13 +68,31 @@ class RefundOutcomes:
                 self._paid_late(work, refund)
                 refund = self._of(work)
             self._fact(work, postings.refund_paid(refund, attempt, actor=work.actor.name))
-            if answer.fee is not None and answer.fee.amount_minor > 0:
-                self._fact(work, postings.fee(attempt, answer.fee, actor=work.actor.name))
+            self.fee(work)
             self._move(work, refund, RefundState.SUCCEEDED)
             self._close_cases(work, refund)
             self._count(work, refund, reserved=-1, refunded=1)
+        elif attempt.operation is Operation.PAYOUT and answer.code in FLOAT_CODES:
+            self._wait_for_float(work, refund)
         else:
             self._release(work, refund, answer.code or str(attempt.state))
+
+    def fee(self, work: Work) -> None:
+        """The provider's fee of giving back, posted once whenever it becomes known."""
+        known = work.answer.fee
+        if known is not None and known.amount_minor > 0:
+            self._fact(work, postings.fee(work.attempt, known, actor=work.actor.name))
+
+    def _wait_for_float(self, work: Work, refund: Refund) -> None:
+        """The provider refused for want of float, so nothing left: what was set aside stays, and a
+        new attempt is made later.
+        """
+        now = self._db.clock.now()
+        moved = store.update_refund(
+            work.tx, refund, now, state=RefundState.APPROVED, failure_code=INSUFFICIENT_FLOAT,
+            next_check_at=now + FLOAT_CHECK,
+        )  # fmt: skip
+        announce(self._db, self._outbox, work.tx, moved, work.actor)
 
     def give_up(self, tx: sa.Connection, refund_id: UUID, actor: Actor, evidence: str) -> None:
         """A refund that came back is not sent again: its money goes back where it came from.
@@ -91,9 +118,9 @@ class RefundOutcomes:
     def came_back(self, attempt: Attempt, answer: Answer) -> bool:
         """Whether a refund that had succeeded has failed at the provider since."""
         return (
-            attempt.operation is Operation.REFUND
+            attempt.operation.gives_back
             and attempt.state is AttemptState.SUCCEEDED
-            and answer.outcome in (Outcome.DECLINED, Outcome.CANCELED)
+            and answer.outcome in (Outcome.DECLINED, Outcome.CANCELED, Outcome.EXPIRED)
         )
 
     def returned(self, work: Work) -> None:
@@ -256,7 +283,7 @@ class RefundOutcomes:
         attempt = work.attempt
         account = attempt.gateway_account
         posted = self._book.post_fact(
-            work.tx, draft, provider_account=accounts.collect(account), gateway=account
+            work.tx, draft, provider_account=postings.holder(attempt), gateway=account
         )
         work.journals.append(posted)
         if posted.suspense_reason:
@@ -283,6 +310,7 @@ def announce(db: Database, outbox: Outbox, tx: sa.Connection, refund: Refund, ac
         "amount_minor": refund.amount_minor,
         "currency": refund.currency,
         "gateway": refund.gateway_account,
+        "way": str(refund.way),
         "failure_code": refund.failure_code,
     }
     outbox.append(tx, f"refund.{refund.state}", "refund", refund.id, data)

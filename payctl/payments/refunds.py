@@ -20,21 +20,22 @@ from payctl.db.approvals import Approvals
 from payctl.db.engine import Database
 from payctl.db.permissions import require
 from payctl.db.types import canonical
-from payctl.errors import Conflict, InvalidInput, Refused
+from payctl.errors import Conflict, InvalidInput
 from payctl.ids import encode
 from payctl.ledger.book import Book
 from payctl.ledger.model import Posted
-from payctl.money import check_amount_minor, format_money
 from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch, once_sent
+from payctl.payments.dispute_records import refuse_contested
 from payctl.payments.gateway_settings import GatewaySettings
-from payctl.payments.model import Operation, RefundState
+from payctl.payments.model import INSUFFICIENT_FLOAT, Operation, RefundState, Way
 from payctl.payments.outcomes import Outcomes
 from payctl.payments.provider_requests import Target
 from payctl.payments.records import Attempt, Payment, Refund
-from payctl.payments.refund_outcomes import announce
+from payctl.payments.refund_outcomes import FLOAT_CHECK, announce
+from payctl.payments.refund_ways import RefundWays
 from payctl.payments.requests import check_key, check_reason
 from payctl.payments.reservations import Reservations
 from payctl.payments.results import RefundResult, content_of
@@ -44,6 +45,8 @@ from payctl.payments.sales import Sale
 LATE_AFTER = timedelta(days=90)
 #: A refund that could not be sent yet is looked at again after this long.
 QUEUE_CHECK = timedelta(seconds=60)
+#: The kind of approval each way needs above its threshold.
+_APPROVAL_KINDS = {Way.REFUND: "refund", Way.PAYOUT: "reverse_payout"}
 SCOPE = "refund"
 
 
@@ -64,6 +67,7 @@ class Refunds:
         self._db = db
         self._settings = settings
         self._reservations = Reservations(db, book)
+        self._ways = RefundWays(db, dispatch)
         self._approvals = approvals
         self._outbox = outbox
         self._breakers = breakers
@@ -86,7 +90,9 @@ class Refunds:
 
         Raises:
             Conflict: ``refund.too_much``, ``refund.nothing_captured``, ``key.reused``.
-            Refused: ``refund.not_supported``, ``refund.only_full``.
+            Refused: ``refund.not_supported``, ``refund.only_full``, and where it would be a payout
+                ``refund.payer_unknown``, ``refund.payer_unpayable``, ``refund.payout_too_small``,
+                ``refund.payout_too_large``, ``refund.payout_off_step``.
             InvalidInput, NotFound, Forbidden.
         """
         require(actor, "refund.create")
@@ -131,6 +137,7 @@ class Refunds:
                 self._check_reversed(refund)
             elif not self._ready(tx, refund):
                 return self._view(tx, refund_id, replayed=False)
+            refund = self._ways.settle(tx, refund)
             return self._rehearsed(tx, actor, RefundResult(refund, ()))
 
     def _rehearsed(self, tx: sa.Connection, actor: Actor, made: RefundResult) -> RefundResult:
@@ -171,7 +178,7 @@ class Refunds:
         def ready(tx: sa.Connection) -> None:
             _payment, refund = self._locked(tx, refund_id)
             self._check_reversed(refund)
-            moved = self._queue(tx, refund)
+            moved = self._queue(tx, actor, refund)
             data = {"state": str(moved.state)}
             audit.record(self._db, tx, actor, "refund.retried", "refund", refund.id, data, reason)
 
@@ -226,7 +233,9 @@ class Refunds:
         if not claim.new and claim.subject_id is not None:
             return self._view(tx, claim.subject_id, replayed=True)
         payment = store.payment(tx, payment_id, lock=True)
-        amount = self._amount(payment, amount_minor)
+        chosen = self._ways.choose(tx, payment, amount_minor)
+        amount = chosen.amount_minor
+        refuse_contested(tx, payment, amount)
         if keep_commission and payment.rate is not None and Sale.from_json(payment.rate).principal:
             raise InvalidInput("refund.no_commission", field="keep_commission")
         now, refund_id = self._db.clock.now(), self._db.ids.new()
@@ -244,6 +253,8 @@ class Refunds:
                 "state": RefundState.APPROVED,
                 "reason": reason,
                 "keep_commission": keep_commission,
+                "way": chosen.way,
+                "destination": chosen.destination,
                 "requested_by": actor.name,
                 "created_at": now,
                 "updated_at": now,
@@ -260,7 +271,7 @@ class Refunds:
     ) -> RefundResult:
         """Record the wish; put it before a second person where the thresholds say so."""
         late = payment.created_at + LATE_AFTER < self._db.clock.now()
-        kind = "refund_late" if late else "refund"
+        kind = "refund_late" if late else _APPROVAL_KINDS[refund.way]
         why = self._approvals.needed(tx, kind, refund.amount_minor, refund.currency, actor)
         if why is None:
             announce(self._db, self._outbox, tx, refund, actor)
@@ -283,35 +294,6 @@ class Refunds:
         announce(self._db, self._outbox, tx, refund, actor)
         return RefundResult(refund, (), approval_id=approval_id, approval_reason=why)
 
-    def _amount(self, payment: Payment, amount_minor: int | None) -> int:
-        if (
-            not payment.captured_minor
-            or payment.gateway_account is None
-            or payment.attempt_id is None
-        ):
-            raise Conflict(
-                "refund.nothing_captured",
-                id=encode("payment", payment.id),
-                status=str(payment.status),
-            )
-        amount = payment.refundable_minor if amount_minor is None else amount_minor
-        if amount_minor is not None:
-            check_amount_minor(amount, payment.currency)
-        if amount <= 0 or amount > payment.refundable_minor:
-            raise Conflict(
-                "refund.too_much",
-                field="amount",
-                id=encode("payment", payment.id),
-                left=format_money(payment.refundable_minor, payment.currency),
-                asked=format_money(amount, payment.currency),
-            )
-        can = self._dispatch.gateway(payment.gateway_account).capabilities.refunds
-        if can == "none":
-            raise Refused("refund.not_supported", gateway=payment.gateway_account)
-        if can == "full" and amount != payment.captured_minor:
-            raise Refused("refund.only_full", gateway=payment.gateway_account)
-        return amount
-
     # -- sending --------------------------------------------------------------------------------
 
     def _send_now(self, actor: Actor, refund_id: UUID, replayed: bool) -> RefundResult:
@@ -322,11 +304,15 @@ class Refunds:
             payment, refund = self._locked(tx, refund_id)
             if not self._ready(tx, refund):
                 return None
-            account = refund.gateway_account
-            verdict = self._breakers.decide(tx, account, "refund")
-            if not verdict.allow or not self._settings.accepts(tx, account, "refund"):
-                self._breakers.release(tx, account, "refund", verdict.probe)
-                self._queue(tx, refund)
+            refund, account = self._ways.settle(tx, refund), refund.gateway_account
+            if not self._ways.covered(tx, refund):
+                self._queue(tx, actor, refund, INSUFFICIENT_FLOAT)
+                return None
+            op_class = str(refund.way)
+            verdict = self._breakers.decide(tx, account, op_class)
+            if not verdict.allow or not self._settings.accepts(tx, account, op_class):
+                self._breakers.release(tx, account, op_class, verdict.probe)
+                self._queue(tx, actor, refund)
                 return None
             attempt = self._begin(tx, actor, payment, refund, journals)
             collected = store.attempt(tx, refund.receipt_attempt_id)
@@ -366,12 +352,12 @@ class Refunds:
             values = self._reservations.make(tx, actor, payment, refund, journals)
             refund = store.refund(tx, refund.id)
         attempt = self._dispatch.prepare(
-            tx, Target(payment, refund=refund), Operation.REFUND, refund.gateway_account,
+            tx, Target(payment, refund=refund), Operation(refund.way), refund.gateway_account,
             refund.amount_minor,
         )  # fmt: skip
         moved = store.update_refund(
             tx, refund, self._db.clock.now(), state=RefundState.SENDING,
-            next_check_at=attempt.next_check_at, **values,
+            failure_code=None, next_check_at=attempt.next_check_at, **values,
         )  # fmt: skip
         announce(self._db, self._outbox, tx, moved, actor)
         return attempt
@@ -382,12 +368,20 @@ class Refunds:
         payment = store.payment(tx, store.refund(tx, refund_id).payment_id, lock=True)
         return payment, store.refund(tx, refund_id)
 
-    def _queue(self, tx: sa.Connection, refund: Refund) -> Refund:
-        """Let it wait for its turn: the janitor sends it when its gateway takes refunds again."""
+    def _queue(
+        self, tx: sa.Connection, actor: Actor, refund: Refund, why: str | None = None
+    ) -> Refund:
+        """Let it wait for its turn: the janitor sends it when its gateway takes refunds again, or
+        when its float covers them.
+        """
         now = self._db.clock.now()
-        return store.update_refund(
-            tx, refund, now, state=RefundState.APPROVED, next_check_at=now + QUEUE_CHECK
-        )
+        moved = store.update_refund(
+            tx, refund, now, state=RefundState.APPROVED, failure_code=why,
+            next_check_at=now + (FLOAT_CHECK if why else QUEUE_CHECK),
+        )  # fmt: skip
+        if moved.state is not refund.state:
+            announce(self._db, self._outbox, tx, moved, actor)
+        return moved
 
     def _view(self, tx: sa.Connection, refund_id: UUID, *, replayed: bool) -> RefundResult:
         refund = store.refund(tx, refund_id)

@@ -7,6 +7,7 @@ given back at the sale's own rate. Money that never belonged to an order comes f
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from payctl.ledger import accounts
 from payctl.ledger.book import Book
 from payctl.ledger.model import Posted
 from payctl.ledger.owners import take_from_owner
-from payctl.payments import postings, store
+from payctl.payments import dispute_records, postings, store
 from payctl.payments.model import RefundState
 from payctl.payments.records import Payment, Refund
 from payctl.payments.sales import Part, Sale
@@ -78,12 +79,22 @@ class Reservations:
         """What the refund takes back from whom."""
         if refund.keep_commission:
             return sale.kept(refund.amount_minor)
-        before = sum(
-            other.amount_minor
-            for other in store.refunds(tx, payment.id)
-            if other.source == "sale"
-            and not other.keep_commission
-            and other.reserve_journal_id is not None
-            and other.state is not RefundState.FAILED
-        )
+        before = given_back_before(tx, payment.id)
         return sale.refunded(payment, before, refund.amount_minor)
+
+
+def given_back_before(tx: sa.Connection, payment_id: UUID) -> int:
+    """What has been taken back of a sale so far with its commission, by refunds that are reserved
+    or paid and by disputes that were lost, in minor units.
+    """
+    refunded = sum(
+        other.amount_minor
+        for other in store.refunds(tx, payment_id)
+        if other.source == "sale"
+        and not other.keep_commission
+        and other.reserve_journal_id is not None
+        and other.state is not RefundState.FAILED
+    )
+    disputes = dispute_records.of_payment(tx, payment_id)
+    lost = sum(each.lost_minor for each in disputes if each.commission_given_back)
+    return refunded + lost

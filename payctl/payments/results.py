@@ -12,6 +12,7 @@ from payctl.gateways.base import NextAction
 from payctl.ids import encode
 from payctl.ledger.model import Posted
 from payctl.payments import store
+from payctl.payments.destinations import masked
 from payctl.payments.records import Attempt, Capture, Payment, Refund
 
 
@@ -62,8 +63,13 @@ def view(
 
 
 def content_of(refund: Refund) -> Mapping[str, Any]:
-    """What a second person approves; any change of it voids the approval."""
+    """What a second person approves; any change of it voids the approval. A payout's destination is
+    shown masked, for whoever approves may not need to call it.
+    """
+    payee = refund.payee()
+    paid_out = {"way": "payout", "destination": masked(payee)} if payee is not None else {}
     return {
+        **paid_out,
         "refund": encode("refund", refund.id),
         "payment": encode("payment", refund.payment_id),
         "amount_minor": refund.amount_minor,

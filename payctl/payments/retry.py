@@ -15,9 +15,12 @@ from payctl.db.engine import Database
 from payctl.errors import Unavailable
 from payctl.payments.breaker_store import add_samples, server_minute
 from payctl.payments.gateway_tables import STRIPES, breaker_sample
+from payctl.payments.model import DEADLINE_S
 
 #: Tries of one attempt, the first included.
 TRIES = 3
+#: A try needs at least so much of the attempt's deadline.
+LEAST_S = DEADLINE_S / 2
 BASE_S = 0.5
 LONGEST_S = 5.0
 #: Repeats of an account and class may be this share of its calls of this and the last minute …

@@ -16,18 +16,9 @@ from payctl.db.engine import Database
 from payctl.errors import NotConfigured
 from payctl.gateways.base import Gateway
 from payctl.payments.breaker import CACHE_S, Breakers
+from payctl.payments.candidates import DEFAULT_PRIORITY, Candidate, Dropped, RouteRequest, held_back
 from payctl.payments.gateway_state import RouteState, load
-from payctl.payments.ranking import (
-    DEFAULT_PRIORITY,
-    Candidate,
-    Decision,
-    Dropped,
-    Field,
-    Ranked,
-    RouteRequest,
-    held_back,
-    rank,
-)
+from payctl.payments.ranking import Decision, Field, Ranked, rank
 
 __all__ = [
     "Candidate", "Decision", "Dropped", "Ranked", "RouteRequest", "Router", "rank", "read_order",
@@ -94,8 +85,8 @@ class Router:
     ) -> Decision:
         """The same without claiming anything: for ``gateways explain``.
 
-        Payments that differ in amount and id alone share what was decided about the gateways, for
-        as long as neither settings nor breakers are read anew: a second at most.
+        Payments that differ in amount, number and id alone share what was decided about the
+        gateways, for as long as neither settings nor breakers are read anew: a second at most.
         """
         if fresh:
             self.forget()
@@ -118,7 +109,7 @@ class Router:
                 live=self._live,
                 rules_version=state.rules_version,
             )
-        return field.rank(request.amount_minor, request.key)
+        return field.rank(request)
 
     def priority(self, account: str) -> int:
         """The configured priority of an account; 1 comes before 2."""

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from payctl.errors import Conflict, NotFound
 from payctl.ids import encode
 from payctl.payments import tables as t
+from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus
 from payctl.payments.records import (
     Attempt,
@@ -142,9 +143,10 @@ def attempts(
 def refund_attempts(
     tx: sa.Connection, since: datetime, states: Iterable[str]
 ) -> list[tuple[UUID, str]]:
-    """Attempts to refund made since then that are in one of *states*, with their accounts."""
+    """Attempts to give back made since then that are in one of *states*, with their accounts."""
+    giving_back = [str(each) for each in Operation if each.gives_back]
     query = sa.select(t.attempt.c.id, t.attempt.c.gateway_account).where(
-        t.attempt.c.operation == Operation.REFUND,
+        t.attempt.c.operation.in_(giving_back),
         t.attempt.c.created_at >= since,
         t.attempt.c.state.in_([str(state) for state in states]),
     )
@@ -191,6 +193,41 @@ def update_attempt(tx: sa.Connection, before: Attempt, at: datetime, **values: A
     if row is None:
         raise Conflict("attempt.changed_meanwhile", id=encode("attempt", before.id))
     return attempt_of(dict(row))
+
+
+def leaving_minor(tx: sa.Connection, account: str, currency: str) -> int:
+    """What payouts whose outcome is open may take from an account's float, in minor units."""
+    a = t.attempt.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(a.amount_minor), 0)).where(
+        a.operation == Operation.PAYOUT, a.gateway_account == account, a.currency == currency,
+        a.state.in_(_LIVE),
+    )  # fmt: skip
+    return int(tx.execute(query).scalar_one())
+
+
+def keep_tokens(tx: sa.Connection, attempt: Attempt) -> None:
+    """Let an event be found by a secret the provider gave for this attempt."""
+    new = [
+        {"gateway_account": attempt.gateway_account, "token_hash": each, "attempt_id": attempt.id}
+        for each in tokens_of(attempt.provider_data or {})
+    ]
+    k = t.attempt_token.c
+    kept = set(tx.execute(sa.select(k.token_hash).where(
+        k.gateway_account == attempt.gateway_account, k.attempt_id == attempt.id,
+        k.token_hash.in_([each["token_hash"] for each in new]),
+    )).scalars())  # fmt: skip
+    if missing := [each for each in new if each["token_hash"] not in kept]:
+        tx.execute(sa.insert(t.attempt_token), missing)
+
+
+def attempt_by_token(tx: sa.Connection, account: str, hashed: bytes) -> Attempt | None:
+    """The one attempt whose provider gave this secret; ``None`` where several have it, because it
+    then proves nothing.
+    """
+    k = t.attempt_token.c
+    query = sa.select(k.attempt_id).where(k.gateway_account == account, k.token_hash == hashed)
+    found = tx.execute(query.limit(2)).scalars().all()
+    return attempt(tx, found[0]) if len(found) == 1 else None
 
 
 def claim_attempt(

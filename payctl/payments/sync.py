@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hmac import compare_digest
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -26,8 +27,11 @@ from payctl.notifications.outbox import Outbox
 from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announce
+from payctl.payments.attempt_rows import tokens_of
 from payctl.payments.breaker import Breakers
+from payctl.payments.completions import Approval, Completions
 from payctl.payments.dispatch import Dispatch
+from payctl.payments.disputes import Disputes
 from payctl.payments.meaning import meaning
 from payctl.payments.model import (
     CANNOT_BE_ASKED,
@@ -64,6 +68,12 @@ class SyncReport:
             self.changed.append(payment_id)
 
 
+#: What an event is about -> the operation of its attempt.
+_OPERATION_OF = {
+    "payment": Operation.COLLECT, "refund": Operation.REFUND, "payout": Operation.PAYOUT,
+}  # fmt: skip
+
+
 class Sync:
     """Resolves open outcomes."""
 
@@ -78,6 +88,8 @@ class Sync:
         breakers: Breakers,
         cases: Cases,
         outbox: Outbox,
+        disputes: Disputes,
+        completions: Completions,
     ) -> None:
         self._db = db
         self._dispatch = dispatch
@@ -86,6 +98,8 @@ class Sync:
         self._approvals = approvals
         self._breakers = breakers
         self._outbox = outbox
+        self._disputes = disputes
+        self._completions = completions
         self._strangers = Strangers(db, book, cases)
         self._removed = RemovedAccounts(db, dispatch, cases)
 
@@ -123,7 +137,7 @@ class Sync:
             found = store.attempts(tx, payment_id)
         for attempt in found:
             asks = attempt.state.live or (
-                attempt.operation in (Operation.COLLECT, Operation.REFUND)
+                attempt.operation not in (Operation.CAPTURE, Operation.VOID)
                 and attempt.state is not AttemptState.NOT_SENT
             )
             if asks:
@@ -165,25 +179,31 @@ class Sync:
             found = store.refund_attempts(tx, start, ended)
         for attempt_id, account in found:
             asked = self._dispatch.configured(account)
-            if asked and self._dispatch.gateway(account).capabilities.query_refunds:
+            can = self._dispatch.gateway(account).capabilities if asked else None
+            if can is not None and (can.query_refunds or can.payouts):
                 self._one(actor, attempt_id, report, forced=True)
 
-    def apply_event(self, actor: Actor, account: str, event: Event) -> str:
-        """A webhook is a hint: fetch the object it names and apply what the provider says now.
+    def apply_event(
+        self, actor: Actor, account: str, event: Event, token_hash: bytes | None = None
+    ) -> str:
+        """A webhook is a hint: fetch the object it names and apply what the provider says now. One
+        that proves itself by a token (*token_hash*) is about the attempt the token was given for.
 
         Returns:
             ``applied``, ``nothing_new``, ``orphan`` (no attempt of ours) or ``unreachable``.
         """
-        operations = {"payment": (Operation.COLLECT,), "refund": (Operation.REFUND,)}.get(
-            event.object_kind
-        )
-        if operations is None:
+        if event.object_kind == "dispute" and event.reference.provider_reference:
+            return self._disputes.ask(actor, account, event.reference.provider_reference)
+        operation = _OPERATION_OF.get(event.object_kind)
+        if operation is None:
             return "nothing_new"
         reference = event.reference
         with self._db.read() as tx:
             attempt = store.attempt_by_reference(
-                tx, account, operations, reference.our_reference, reference.provider_reference
+                tx, account, (operation,), reference.our_reference, reference.provider_reference
             )
+            if event.proof == "token":
+                attempt = _proved(tx, account, attempt, token_hash)
         if attempt is None:
             return self._orphan_event(actor, account, event)
         results = [self._ask(actor, attempt, "webhook")]
@@ -221,7 +241,7 @@ class Sync:
         if not verdict.allow:
             self._later(attempt, verdict.next_probe_at)
             return "unreachable"
-        target = self._target(attempt)
+        target, asked_at = self._target(attempt), self._db.clock.now()
         call, answer = self._dispatch.question(attempt, target)
         meant = meaning(attempt.operation, answer, target.capture, about=True)
         absent = meant.outcome is Outcome.NOT_FOUND and attempt.state.live
@@ -232,7 +252,12 @@ class Sync:
                 tx, attempt.id, answer, source=source, call=call, actor=actor, probe=verdict.probe
             )
         )
-        if applied.changed:
+        changed = applied.changed
+        if answer.outcome is Outcome.APPROVED and attempt.operation is Operation.COLLECT:
+            approval = Approval(applied.attempt, asked_at, source)
+            taken = self._completions.take(actor, approval)
+            changed = changed or (taken is not None and taken.changed)
+        if changed:
             return "applied"
         # Where nobody can be asked, waiting for an answer would never end; a case is open.
         mute = answer.code == CANNOT_BE_ASKED
@@ -346,10 +371,22 @@ class Sync:
 
     def _orphan_event(self, actor: Actor, account: str, event: Event) -> str:
         gateway = self._dispatch.gateway(account)
-        if event.object_kind != "payment" or not gateway.capabilities.query_by:
+        can_ask = event.object_kind == "payment" and gateway.capabilities.query_by
+        if not can_ask or event.proof == "token":
             return "orphan"
         answer = gateway.query_payment(event.reference)
         if answer.outcome in _UNANSWERED:
             return "unreachable"
         taken = self._strangers.receive(actor, account, answer, event.reference)
         return "applied" if taken else "orphan"
+
+
+def _proved(
+    tx: sa.Connection, account: str, named: Attempt | None, token_hash: bytes | None
+) -> Attempt | None:
+    """The attempt whose secret an event knows: the one it names, else the one the secret names."""
+    if token_hash is None:
+        return None
+    attempt = named or store.attempt_by_token(tx, account, token_hash)
+    secrets = tokens_of(attempt.provider_data or {}) if attempt is not None else []
+    return attempt if any([compare_digest(each, token_hash) for each in secrets]) else None

@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from payctl.db.metadata import append_only, table
 from payctl.db.types import Bytes, Flag, Id, Int, Json, Moment, Text
+from payctl.gateways.disputes import DisputeStatus
 from payctl.payments.model import (
     LIVE_ATTEMPT_STATES,
     Operation,
     PaymentStatus,
     RefundState,
+    Way,
 )
 
 
@@ -158,7 +160,11 @@ refund = table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     sa.Column("next_check_at", Moment),
+    sa.Column("way", Text, nullable=False, server_default="refund"),
+    #: where a payout goes: the account the provider named as the one that paid
+    sa.Column("destination", Json),
     sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint(_in("way", Way), name="way"),
     sa.CheckConstraint("source IN ('sale', 'unapplied')", name="source"),
     sa.CheckConstraint(_in("state", RefundState), name="state"),
     sa.CheckConstraint(f"{_RESTING_REFUND} OR next_check_at IS NOT NULL", name="due"),
@@ -208,6 +214,12 @@ attempt = table(
     sa.Column("receipt", Text),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
+    #: what the provider wants back with a question, and whom it names as the payer; shown to nobody
+    sa.Column("provider_data", Json),
+    sa.Column("payer", Json),
+    #: the key that accompanies taking what the customer approved, and when it was first sent
+    sa.Column("completion_key", Text),
+    sa.Column("completion_at", Moment),
     sa.CheckConstraint(_in("operation", Operation), name="operation"),
     sa.CheckConstraint(f"NOT ({_LIVE}) OR next_check_at IS NOT NULL", name="due"),
     sa.CheckConstraint("receipt IS NULL OR receipt IN ('order', 'unapplied')", name="receipt"),
@@ -229,10 +241,10 @@ attempt = table(
         "provider_reference",
         unique=True,
         postgresql_where=sa.text(
-            "operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"
+            "operation IN ('collect', 'payout', 'refund') AND provider_reference IS NOT NULL"
         ),
         sqlite_where=sa.text(
-            "operation IN ('collect', 'refund') AND provider_reference IS NOT NULL"
+            "operation IN ('collect', 'payout', 'refund') AND provider_reference IS NOT NULL"
         ),
     ),
     sa.Index(
@@ -245,13 +257,21 @@ attempt = table(
     sa.Index("ix_attempt_reference", "provider_reference"),
 )
 
+#: Secrets that a provider gave for an attempt, as SHA-256: a webhook that proves itself by such a
+#: token names nothing else, and is found by it without a look at every attempt.
+attempt_token = table(
+    "attempt_token",
+    sa.Column("gateway_account", Text, primary_key=True),
+    sa.Column("token_hash", Bytes, primary_key=True),
+    sa.Column("attempt_id", Id, sa.ForeignKey("attempt.id"), primary_key=True),
+)
+
 provider_call = table(
     "provider_call",
     sa.Column("id", Id, primary_key=True),
     sa.Column("attempt_id", Id, sa.ForeignKey("attempt.id"), nullable=False),
-    sa.Column(
-        "call", Text, nullable=False
-    ),  # create | query | capture | cancel | refund | query_refund
+    #: create | complete | capture | cancel | refund | payout | query | query_refund | query_payout
+    sa.Column("call", Text, nullable=False),
     sa.Column("source", Text, nullable=False),  # process | sync | webhook | operator
     sa.Column("outcome", Text, nullable=False),
     sa.Column("http_status", Int),
@@ -261,3 +281,51 @@ provider_call = table(
     sa.Index("ix_provider_call_attempt", "attempt_id"),
 )
 append_only("provider_call")
+
+dispute = table(
+    "dispute",
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("payment_id", Id, sa.ForeignKey("payment.id"), nullable=False),
+    #: the attempt whose receipt is contested
+    sa.Column("attempt_id", Id, nullable=False),
+    sa.Column("gateway_account", Text, nullable=False),
+    sa.Column("provider_reference", Text, nullable=False),
+    sa.Column("amount_minor", Int, nullable=False),
+    sa.Column("currency", Text, nullable=False),
+    sa.Column("status", Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
+    sa.Column("respond_by", Moment),
+    sa.Column("version", Int, nullable=False, server_default="0"),
+    #: what the provider has taken back, and what of the owner's money is frozen for it
+    sa.Column("withdrawn_minor", Int, nullable=False, server_default="0"),
+    sa.Column("frozen_minor", Int, nullable=False, server_default="0"),
+    #: what a loss gives back of our commission and its VAT
+    sa.Column("commission_minor", Int, nullable=False, server_default="0"),
+    sa.Column("vat_minor", Int, nullable=False, server_default="0"),
+    #: what the loss cost whoever bears it
+    sa.Column("lost_minor", Int, nullable=False, server_default="0"),
+    sa.Column("settled", Flag, nullable=False),
+    #: what we said: accept | contest, stored with its key before it is sent
+    sa.Column("response", Text),
+    sa.Column("response_key", Text),
+    sa.Column("responded_by", Text),
+    sa.Column("responded_at", Moment),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("next_check_at", Moment),
+    sa.CheckConstraint("amount_minor > 0", name="amount"),
+    sa.CheckConstraint(_in("status", DisputeStatus), name="status"),
+    sa.CheckConstraint("response IS NULL OR response IN ('accept', 'contest')", name="response"),
+    sa.CheckConstraint(
+        "withdrawn_minor >= 0 AND frozen_minor >= 0 AND lost_minor >= 0", name="money"
+    ),
+    sa.CheckConstraint("settled OR next_check_at IS NOT NULL", name="due"),
+    sa.UniqueConstraint("gateway_account", "provider_reference"),
+    sa.Index("ix_dispute_payment", "payment_id"),
+    sa.Index(
+        "dispute_due",
+        "next_check_at",
+        postgresql_where=sa.text("next_check_at IS NOT NULL"),
+        sqlite_where=sa.text("next_check_at IS NOT NULL"),
+    ),
+)

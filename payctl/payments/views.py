@@ -15,6 +15,7 @@ from uuid import UUID
 from payctl.gateways.base import NextAction
 from payctl.ids import encode
 from payctl.pan import mask_phone
+from payctl.payments.destinations import masked
 from payctl.payments.details import PaymentDetail, RefundDetail
 from payctl.payments.model import Operation, PaymentStatus, RefundState, legacy_status
 from payctl.payments.records import Attempt, Capture, Payment, Refund
@@ -198,11 +199,19 @@ def _refund_line(refund: Refund) -> dict[str, Any]:
         "amount_minor": refund.amount_minor,
         "currency": refund.currency,
         "gateway": refund.gateway_account,
+        "way": str(refund.way),
+        "destination": _destination(refund),
         "reason": refund.reason,
         "failure_code": refund.failure_code,
         "approval": _approval(refund.approval_id),
         "created_at": refund.created_at,
     }
+
+
+def _destination(refund: Refund) -> str | None:
+    """Where a payout of it goes, masked; the provider's own refund knows by itself."""
+    payee = refund.payee()
+    return masked(payee) if payee is not None else None
 
 
 def _approval(approval_id: UUID | None) -> str | None:

@@ -41,7 +41,7 @@ def handler_of(fake: Fake) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             size = int(self.headers.get("Content-Length") or 0)
-            self._serve("POST", dict(parse_qsl(self.rfile.read(size).decode())))
+            self._serve("POST", dict(parse_qsl(self.rfile.read(size).decode("utf-8", "replace"))))
 
         def _serve(self, method: str, params: Params) -> None:
             path = urlsplit(self.path).path

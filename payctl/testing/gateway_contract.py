@@ -15,153 +15,96 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-CARD = "4242424242424242"
-PHONE = "+2250708091011"
-#: Scenarios a harness must know; ``fields`` of one are laid over a payment request.
-SCENARIOS = ("success", "pending", "lost_answer", "no_effect", "unreachable", "server_error",
-             "garbage", "rate_limited", "bad_credentials")  # fmt: skip
+from payctl.testing.harness import CARD, PHONE, SCENARIOS, Harness, Steps
 
 
-class Harness(Protocol):
-    """What the suite needs. Amounts in ISO 4217 minor units."""
-
-    #: the module :mod:`payctl.gateways.base`, so that this suite imports no gateway code itself
-    base: ModuleType
-    gateway: Any
-    #: everything that must never appear in a record
-    secrets: tuple[str, ...]
-    #: the provider's name of each decline
-    declines: tuple[str, ...]
-    #: called with every point the gateway's probe is told
-    on_probe: Callable[[str], None]
-    #: whether webhooks carry a signed time
-    signs_time: bool
-
-    def fields(self, scenario: str) -> Mapping[str, Any]:
-        """Arrange the next exchange: fields for its request, or a fault armed at the provider."""
-
-    def taken(self, currency: str) -> int:
-        """What the provider captured in *currency*."""
-
-    def refunded(self, currency: str) -> int:
-        """What the provider gave back in *currency*."""
-
-    def exchanges(self) -> int:
-        """How many requests have left so far."""
-
-    def event(self, provider_reference: str) -> tuple[bytes, dict[str, str]]:
-        """A signed webhook about a payment: raw body and headers."""
-
-    def now(self) -> Any:
-        """The provider's time."""
-
-
-class GatewayContract:
+class GatewayContract(Steps):
     """Subclass it, give it a ``harness`` fixture, and run pytest."""
-
-    def request(self, harness: Harness, scenario: str = "success", **changes: Any) -> Any:
-        """A payment request of 25.00 EUR (or what the gateway takes) in *scenario*."""
-        can = harness.gateway.capabilities
-        currency = "EUR" if can.currencies is None or "EUR" in can.currencies else None
-        fields = {
-            "our_reference": f"att_contract{harness.exchanges()}",
-            "idempotency_key": f"key_contract{harness.exchanges()}",
-            "amount_minor": 2500,
-            "currency": currency or sorted(can.currencies)[0],
-            "method": sorted(can.methods)[0],
-            **harness.fields(scenario),
-            **changes,
-        }
-        return harness.base.PaymentRequest(**fields)
-
-    def create(self, harness: Harness, scenario: str = "success", **changes: Any) -> Any:
-        # The request first: arranging its scenario may change which gateway the harness shows.
-        request = self.request(harness, scenario, **changes)
-        return harness.gateway.create_payment(request)
-
-    def paid(self, harness: Harness, **changes: Any) -> Any:
-        answer = self.create(harness, **changes)
-        assert answer.outcome in ("succeeded", "authorized"), answer
-        return answer
-
-    def query(self, harness: Harness, **known: Any) -> Any:
-        reference = harness.base.Reference(created_at=harness.now(), **known)
-        return harness.gateway.query_payment(reference)
-
-    def refund(self, harness: Harness, payment: Any, amount_minor: int, name: str) -> Any:
-        return harness.gateway.refund_payment(
-            harness.base.RefundRequest(
-                harness.base.Reference(provider_reference=payment.provider_reference),
-                f"rfd_{name}",
-                f"key_rfd_{name}",
-                amount_minor,
-                payment.currency,
-            )
-        )
 
     # --- what an exchange proves ----------------------------------------------------------------
 
     def test_a_success_says_what_was_taken_and_can_be_asked_again(self, harness: Harness) -> None:
+        can = harness.gateway.capabilities
         request = self.request(harness)
-        answer = harness.gateway.create_payment(request)
-        assert (answer.outcome, answer.amount_minor, answer.currency) == (
-            "succeeded", 2500, request.currency,
-        )  # fmt: skip
+        first = harness.gateway.create_payment(request)
+        answer = self.finish(harness, request, first)
+        said = (2500, request.currency) if can.status_reports_amount else (None, None)
+        assert answer.outcome == "succeeded", answer
+        assert (answer.amount_minor, answer.currency) in (said, (2500, request.currency))
         assert answer.provider_reference
         assert harness.taken(request.currency) == 2500
-        for key in harness.gateway.capabilities.query_by:
-            value = {"our_reference": request.our_reference}.get(key, answer.provider_reference)
-            found = self.query(harness, **{key: value})
-            assert (found.outcome, found.provider_reference, found.our_reference) == (
-                "succeeded", answer.provider_reference, request.our_reference,
+        whole = self.reference(harness, request, replace(answer, provider_data=first.provider_data))
+        unknown = {"our_reference": None, "provider_reference": None}
+        for key in can.query_by:
+            known = {**unknown, key: getattr(whole, key)}
+            found = harness.gateway.query_payment(replace(whole, **known))
+            assert (found.outcome, found.provider_reference) == (
+                "succeeded", answer.provider_reference,
             )  # fmt: skip
-            if harness.gateway.capabilities.status_reports_amount:
+            assert found.our_reference in (None, request.our_reference)
+            if can.status_reports_amount:
                 assert (found.amount_minor, found.currency) == (2500, request.currency)
+            if can.reports_payer:
+                assert found.payer is not None
+                assert found.payer.value
 
     def test_every_decline_has_a_code_of_ours_and_takes_nothing(self, harness: Harness) -> None:
         assert harness.declines
         for name in harness.declines:
             request = self.request(harness, f"decline:{name}")
-            answer = harness.gateway.create_payment(request)
-            assert answer.outcome == "declined", (name, answer)
-            assert answer.code in harness.base.DECLINE_CODES - {"unknown_reason"}, (name, answer)
+            answer = self.finish(harness, request, harness.gateway.create_payment(request))
+            assert answer.outcome in ("declined", "canceled", "expired"), (name, answer)
+            assert answer.outcome != "declined" or answer.code in self.reasons(harness, name), (
+                name, answer,
+            )  # fmt: skip
             assert harness.taken(request.currency) == 0
 
     def test_an_unknown_decline_is_still_a_decline(self, harness: Harness) -> None:
-        answer = self.create(harness, "unknown_decline")
-        assert answer.outcome in ("declined", "rejected")
-        assert answer.outcome == "rejected" or answer.code in harness.base.DECLINE_CODES
+        request = self.request(harness, "unknown_decline")
+        answer = self.finish(harness, request, harness.gateway.create_payment(request))
+        # On a provider's own page a declined means leaves the page open until its time is over.
+        assert answer.outcome in ("declined", "rejected", "canceled", "expired")
+        assert answer.outcome != "declined" or answer.code in harness.base.DECLINE_CODES
 
     def test_what_is_not_decided_is_not_a_success(self, harness: Harness) -> None:
         request = self.request(harness, "pending")
         answer = harness.gateway.create_payment(request)
         assert answer.outcome in ("pending", "requires_action")
         assert answer.outcome != "requires_action" or answer.next_action is not None
+        asked = self.about(harness, request, answer)
+        assert asked.outcome in ("pending", "requires_action")
         assert harness.taken(request.currency) == 0
 
     def test_a_lost_answer_is_unknown_and_a_query_finds_the_payment(self, harness: Harness) -> None:
         request = self.request(harness, "lost_answer")
         assert harness.gateway.create_payment(request).outcome == "unknown"
-        assert harness.taken(request.currency) == 2500
+        assert harness.knows(request.our_reference)
         if "our_reference" in harness.gateway.capabilities.query_by:
             found = self.query(harness, our_reference=request.our_reference)
-            assert (found.outcome, found.our_reference) == ("succeeded", request.our_reference)
+            # A page nobody was shown may be as good as none.
+            nothing = () if harness.gateway.capabilities.create_moves_money else ("not_found",)
+            assert found.outcome in ("succeeded", "pending", "requires_action", *nothing), found
+            assert found.our_reference in (None, request.our_reference)
 
     def test_no_answer_without_effect_is_unknown_too(self, harness: Harness) -> None:
         request = self.request(harness, "no_effect")
         assert harness.gateway.create_payment(request).outcome == "unknown"
+        assert not harness.knows(request.our_reference)
         assert harness.taken(request.currency) == 0
         if "our_reference" in harness.gateway.capabilities.query_by:
             found = self.query(harness, our_reference=request.our_reference)
-            assert found.outcome == "not_found"
+            # Where payments are found in a list, one that is not there yet may still be made.
+            waiting = () if harness.gateway.capabilities.create_moves_money else (
+                "requires_action",
+            )  # fmt: skip
+            assert found.outcome in ("not_found", *waiting)
 
     @pytest.mark.parametrize(
         ("scenario", "outcome", "reject"),
@@ -191,20 +134,26 @@ class GatewayContract:
         if harness.gateway.capabilities.resend_window_s is None:
             return  # declared: a key is never sent twice, so nobody does
         for scenario in ("success", "lost_answer"):
-            before = harness.taken("EUR")
             request = self.request(harness, scenario)
-            harness.gateway.create_payment(request)
+            before = harness.taken(request.currency)
+            first = harness.gateway.create_payment(request)
             again = harness.gateway.create_payment(request)
-            assert again.outcome == "succeeded", again
+            assert again.provider_reference in (
+                first.provider_reference or again.provider_reference, None,
+            )  # fmt: skip
+            if again.outcome == "exists":
+                again = self.query(harness, our_reference=request.our_reference)
+            assert self.finish(harness, request, again).outcome == "succeeded"
             assert harness.taken(request.currency) - before == 2500
 
     def test_a_key_with_another_body_is_refused(self, harness: Harness) -> None:
         if harness.gateway.capabilities.resend_window_s is None:
             return
         request = self.request(harness)
-        harness.gateway.create_payment(request)
-        other = replace(request, amount_minor=2600, our_reference="att_other")
-        assert harness.gateway.create_payment(other).outcome == "rejected"
+        first = harness.gateway.create_payment(request)
+        other = replace(request, amount_minor=2600)
+        assert harness.gateway.create_payment(other).outcome in ("rejected", "exists")
+        assert self.finish(harness, request, first).outcome == "succeeded"
         assert harness.taken(request.currency) == 2500
 
     # --- amounts --------------------------------------------------------------------------------
@@ -223,7 +172,9 @@ class GatewayContract:
         if can.currencies is not None and currency not in can.currencies:
             assert (answer.outcome, harness.exchanges()) == ("rejected", before)
             return
-        assert (answer.outcome, answer.amount_minor) == ("succeeded", amount_minor)
+        answer = self.finish(harness, request, answer)
+        assert answer.outcome == "succeeded"
+        assert answer.amount_minor == amount_minor or not can.status_reports_amount
         assert harness.taken(currency) == amount_minor
 
     def test_what_is_not_declared_is_refused_before_any_exchange(self, harness: Harness) -> None:
@@ -238,6 +189,8 @@ class GatewayContract:
             wrong.append({"currency": currency, "amount_minor": largest + 1})
             if smallest > 1:
                 wrong.append({"currency": currency, "amount_minor": smallest - 1})
+        for currency, step in list(can.steps.items())[:3]:
+            wrong.append({"currency": currency, "amount_minor": 2500 * step + 1})
         for changes in wrong:
             answer = self.create(harness, **changes)
             assert (answer.outcome, answer.reject) == ("rejected", "validation"), changes
@@ -251,26 +204,27 @@ class GatewayContract:
         payment = self.paid(harness)
         if can.refunds == "none":
             before = harness.exchanges()
-            assert self.refund(harness, payment, 2500, "none").code == "not_supported"
+            assert self.refund(harness, payment, 2500).code == "not_supported"
             assert harness.exchanges() == before
             return
-        assert self.refund(harness, payment, 2501, "over").outcome == "rejected"
+        refused = ("rejected", "declined")
+        assert self.refund(harness, payment, 2501).outcome in refused
         if can.refunds == "partial":
-            first = self.refund(harness, payment, 1000, "part")
+            first = self.refund(harness, payment, 1000)
             assert (first.outcome, first.amount_minor) == ("succeeded", 1000)
-            assert self.refund(harness, payment, 1501, "more").outcome == "rejected"
-            assert self.refund(harness, payment, 1500, "rest").outcome == "succeeded"
+            assert self.refund(harness, payment, 1501).outcome in refused
+            assert self.refund(harness, payment, 1500).outcome == "succeeded"
         else:
-            assert self.refund(harness, payment, 2500, "all").outcome == "succeeded"
+            assert self.refund(harness, payment, 2500).outcome == "succeeded"
         assert harness.refunded(payment.currency) == 2500
-        assert self.refund(harness, payment, 1, "late").outcome == "rejected"
+        assert self.refund(harness, payment, 1).outcome in refused
 
     def test_a_refund_can_be_asked_again(self, harness: Harness) -> None:
         can = harness.gateway.capabilities
         if can.refunds == "none":
             return
-        refund = self.refund(harness, self.paid(harness), 2500, "q")
-        reference = harness.base.Reference("rfd_q", refund.provider_reference)
+        refund = self.refund(harness, self.paid(harness), 2500)
+        reference = harness.base.Reference(refund.our_reference, refund.provider_reference)
         found = harness.gateway.query_refund(reference)
         if can.query_refunds:
             assert (found.outcome, found.amount_minor) == ("succeeded", 2500)
@@ -313,7 +267,7 @@ class GatewayContract:
             return
         assert answer.outcome == "canceled"
         found = self.query(harness, provider_reference=waiting.provider_reference)
-        assert found.outcome == "canceled"
+        assert found.outcome in ("canceled", "expired")
         done = self.paid(harness)
         about = harness.base.Reference(provider_reference=done.provider_reference)
         late = harness.gateway.cancel_payment(about, "key_cancel_late")
@@ -322,7 +276,8 @@ class GatewayContract:
     def test_balance_list_and_ping(self, harness: Harness) -> None:
         can = harness.gateway.capabilities
         request = self.request(harness)
-        payment = harness.gateway.create_payment(request)
+        first = harness.gateway.create_payment(request)
+        payment = self.finish(harness, request, first)
         assert harness.gateway.ping().ok
         if can.balance:
             assert request.currency in {line.currency for line in harness.gateway.balance()}
@@ -338,19 +293,20 @@ class GatewayContract:
     # --- records, probes, webhooks --------------------------------------------------------------
 
     def test_records_hold_no_secret_no_card_and_no_whole_phone(self, harness: Harness) -> None:
+        phone = getattr(harness, "phone", PHONE)
         spaced = " ".join(CARD[place : place + 4] for place in range(0, 16, 4))
         for scenario in SCENARIOS:
             request = self.request(
                 harness,
                 scenario,
                 description=f"card {CARD} and {spaced}",
-                phone=PHONE,
-                metadata={"note": f"call {PHONE}, {CARD}"},
+                phone=phone,
+                metadata={"note": f"call {phone}, {CARD}"},
             )
             answer = harness.gateway.create_payment(request)
             kept = json.dumps([answer.exchange, answer.message], default=str)
             assert answer.exchange, scenario
-            for hidden in (CARD, spaced, PHONE, *harness.secrets):
+            for hidden in (CARD, spaced, phone, *harness.secrets):
                 assert hidden not in kept, (scenario, hidden)
 
     def test_the_probe_sees_every_exchange_from_both_sides(self, harness: Harness) -> None:
@@ -360,9 +316,9 @@ class GatewayContract:
         harness.gateway.create_payment(request)
         assert seen == ["send.before", "receive.after"]
 
-    @pytest.mark.parametrize(("point", "taken"), [("send.before", 0), ("receive.after", 2500)])
+    @pytest.mark.parametrize(("point", "known"), [("send.before", False), ("receive.after", True)])
     def test_a_kill_at_the_probe_passes_through(
-        self, harness: Harness, point: str, taken: int
+        self, harness: Harness, point: str, known: bool
     ) -> None:
         class Killed(BaseException):
             pass
@@ -375,25 +331,38 @@ class GatewayContract:
         harness.on_probe = kill
         with pytest.raises(Killed):
             harness.gateway.create_payment(request)
-        assert harness.taken(request.currency) == taken
+        assert harness.knows(request.our_reference) is known
 
-    def test_webhooks_are_believed_only_with_a_signature(self, harness: Harness) -> None:
+    def test_webhooks_name_the_payment_and_say_what_proves_them(self, harness: Harness) -> None:
         request = self.request(harness)
-        payment = harness.gateway.create_payment(request)
+        first = harness.gateway.create_payment(request)
+        payment = self.finish(harness, request, first)
         body, headers = harness.event(payment.provider_reference)
         event = harness.gateway.parse_event(body, headers, harness.now())
-        assert (event.object_kind, event.reference.provider_reference) == (
-            "payment", payment.provider_reference,
-        )  # fmt: skip
+        about = event.reference
+        assert event.object_kind == "payment"
         assert event.event_id
+        assert (
+            about.provider_reference == payment.provider_reference
+            or about.our_reference == request.our_reference
+            or (event.token is not None and event.token in first.provider_data.values())
+        )
+        assert event.proof in ("signature", "token", "none")
+        assert event.proof != "token" or event.token
         shouting = {name.upper(): value for name, value in headers.items()}
         assert harness.gateway.parse_event(body, shouting) == event
-        forged = body.replace(payment.provider_reference.encode(), b"someone_elses")
-        for bad_body, bad_headers in ((forged, headers), (body, {}), (b"\xff\xfe", headers)):
-            with pytest.raises(Exception) as caught:
-                harness.gateway.parse_event(bad_body, bad_headers)
-            assert getattr(caught.value, "code", "").startswith("event."), caught.value
+        self.refused_event(harness, b"\xff\xfe", headers)
+        if event.proof == "signature":
+            named = payment.provider_reference.encode()
+            named = named if named in body else request.our_reference.encode()
+            self.refused_event(harness, body.replace(named, b"someone_elses"), headers)
+            self.refused_event(harness, body, {})
         for hours in (-1, 1) if harness.signs_time else ():
             with pytest.raises(Exception) as caught:
                 harness.gateway.parse_event(body, headers, harness.now() + timedelta(hours=hours))
             assert getattr(caught.value, "code", "") == "event.stale"
+
+    def refused_event(self, harness: Harness, body: bytes, headers: Mapping[str, str]) -> None:
+        with pytest.raises(Exception) as caught:
+            harness.gateway.parse_event(body, headers)
+        assert getattr(caught.value, "code", "").startswith("event."), caught.value

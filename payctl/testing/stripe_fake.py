@@ -22,6 +22,8 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 
 from payctl.testing.fake_http import handler_of
+from payctl.testing.stripe_disputes import FakeDisputes
+from payctl.testing.stripe_more import FakeCheckout, FakeTransfers
 
 Params = dict[str, str]
 Result = tuple[int, dict[str, Any]]
@@ -40,7 +42,8 @@ class StripeFake:
 
     Args:
         resources: sample objects by name: ``payment_intent``, ``charge``, ``refund``,
-            ``balance_transaction``, ``customer``.
+            ``balance_transaction``, ``customer``, ``dispute``, ``file``,
+            ``checkout.session``, ``transfer``.
         now: source of ``created`` times, in seconds.
     """
 
@@ -57,6 +60,9 @@ class StripeFake:
         self.intents: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.customers: dict[str, dict[str, Any]] = {}
+        self.disputes = FakeDisputes(self._new)
+        self.checkout = FakeCheckout(self._new, self._paid_on_a_page, self._expanded)
+        self.transfers = FakeTransfers(self._new)
         #: every request seen: method, path, parameters, headers in lower case
         self.requests: list[tuple[str, str, Params, dict[str, str]]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -144,7 +150,7 @@ class StripeFake:
 
     def _routes(self) -> tuple[tuple[str, str, Callable[..., Result]], ...]:
         intents, refunds, customers = "/v1/payment_intents", "/v1/refunds", "/v1/customers"
-        one = "/([^/]+)"
+        disputes, pages, one = "/v1/disputes", "/v1/checkout/sessions", "/([^/]+)"
         return (
             ("POST", intents, self._create),
             ("GET", intents, lambda params: _page(self.intents, params)),
@@ -159,7 +165,24 @@ class StripeFake:
             ("GET", customers, lambda params: _page(self.customers, params)),
             ("GET", customers + one, lambda params, id_: self._show(self.customers, id_, params)),
             ("GET", "/v1/balance", self._balance),
+            ("POST", pages, self.checkout.create),
+            ("GET", pages, lambda params: _page(self.checkout.held, params)),
+            ("GET", pages + one, self.checkout.retrieve),
+            ("POST", pages + one + "/expire", self.checkout.expire),
+            ("POST", "/v1/transfers", self.transfers.create),
+            ("GET", "/v1/transfers", self.transfers.listed),
+            ("GET", "/v1/transfers" + one, self.transfers.retrieve),
+            ("GET", disputes, lambda params: _page(self.disputes.held, params)),
+            ("GET", disputes + one, self.disputes.retrieve),
+            ("POST", disputes + one, self.disputes.update),
+            ("POST", disputes + one + "/close", self.disputes.close),
+            ("POST", "/v1/files", self.disputes.upload),
         )
+
+    def _paid_on_a_page(self, params: Params) -> dict[str, Any]:
+        _status, body = self._create(params)
+        found = body if body.get("object") == "payment_intent" else body["error"]["payment_intent"]
+        return self.intents[found["id"]]
 
     # --- payment intents ------------------------------------------------------------------------
 

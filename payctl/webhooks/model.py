@@ -11,6 +11,7 @@ from uuid import UUID
 
 from payctl import pan
 from payctl.gateways.base import Event, Reference
+from payctl.payments.attempt_rows import token_hash
 
 MAX_BODY_BYTES = 262_144
 MAX_HEADERS = 100
@@ -68,13 +69,19 @@ class Stored:
     worker: UUID | None
     reason: str | None
     settled_at: datetime | None
+    proof: str
+    token_hash: bytes | None
 
     def event(self) -> Event | None:
-        """The event as the adapter read it when it came in."""
+        """The event as the adapter read it when it came in, but for its token, which is not kept
+        (``token_hash``).
+        """
         if self.event_id is None or self.type is None or self.object_kind is None:
             return None
         reference = Reference(self.our_reference, self.provider_reference)
-        return Event(self.event_id, self.type, self.object_kind, reference, self.occurred_at)
+        return Event(
+            self.event_id, self.type, self.object_kind, reference, self.occurred_at, self.proof
+        )
 
 
 def event_columns(event: Event) -> dict[str, Any]:
@@ -86,6 +93,8 @@ def event_columns(event: Event) -> dict[str, Any]:
         "our_reference": event.reference.our_reference,
         "provider_reference": event.reference.provider_reference,
         "occurred_at": event.occurred_at,
+        "proof": event.proof,
+        "token_hash": token_hash(event.token) if event.token is not None else None,
     }
 
 
@@ -118,18 +127,21 @@ def after(stored: Stored, outcome: str, reason: str | None, now: datetime) -> Ne
     most = ORPHAN_RETRIES if outcome == "orphan" else TRIES - 1
     if tries >= most:
         state = "orphan" if outcome == "orphan" else "dead"
-        return Next(state, tries + 1, waits, None, reason or outcome, state == "orphan")
+        # What nothing speaks for proves no money, and anybody could open cases with it.
+        told = state == "orphan" and stored.proof == "signature"
+        return Next(state, tries + 1, waits, None, reason or outcome, told)
     delay = _TRY_DELAYS_S[min(tries, len(_TRY_DELAYS_S) - 1)]
     at = now + timedelta(seconds=delay)
     return Next("waiting", tries + 1, waits, at, reason or outcome)
 
 
-def clean_body(body: bytes) -> tuple[bytes, int]:
+def clean_body(body: bytes, token: str | None = None) -> tuple[bytes, int]:
     """The body as it is stored, and how many card numbers it had.
 
-    Card numbers become nines; a client secret (which lets its holder finish the payment) goes too.
-    Everything else stays byte for byte.
+    Card numbers become nines; a client secret (which lets its holder finish the payment) and the
+    *token* that proves the event go too. Everything else stays byte for byte.
     """
+    body = body.replace(token.encode(), b"removed") if token else body
     return pan.scrub_body(_CLIENT_SECRET.sub(rb"\1removed\2", body))
 
 

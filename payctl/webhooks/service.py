@@ -46,8 +46,13 @@ RECEIVER = job_actor("webhook_receive", "job.webhooks")
 class Payments(Protocol):
     """What the inbox needs of the payments floor."""
 
-    def apply_event(self, actor: Actor, account: str, event: Event) -> str:
+    def apply_event(
+        self, actor: Actor, account: str, event: Event, token_hash: bytes | None = None
+    ) -> str:
         """Ask the provider about the event's object and apply the answer.
+
+        Args:
+            token_hash: of the token that proves the event, where one does.
 
         Returns:
             ``applied``, ``nothing_new``, ``orphan`` (we know no such object) or ``unreachable``.
@@ -86,7 +91,7 @@ class Inbox:
             )
         now = self._db.clock.now()
         event = _read(gateway, body, headers, now)
-        clean, cards = clean_body(body)
+        clean, cards = clean_body(body, event.token if event is not None else None)
         columns = event_columns(event) if event is not None else {}
         key = event.event_id if event is not None else ""
         values = {
@@ -210,7 +215,8 @@ class Inbox:
             if event is None:
                 gateway = self._gateway(stored.account)
                 event = gateway.parse_event(stored.body, stored.headers)
-            return self._payments.apply_event(actor, stored.account, event), None, event
+            hashed = stored.token_hash or event_columns(event)["token_hash"]
+            return self._payments.apply_event(actor, stored.account, event, hashed), None, event
         except Unavailable:
             raise
         except PayctlError as error:

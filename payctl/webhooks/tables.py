@@ -31,6 +31,9 @@ webhook_event = table(
     sa.Column("worker", Id),
     sa.Column("reason", Text),
     sa.Column("settled_at", Moment),
+    #: what speaks for it: signature | token | none; a token is kept as its SHA-256 only
+    sa.Column("proof", Text, nullable=False, server_default="signature"),
+    sa.Column("token_hash", Bytes),
     sa.UniqueConstraint("account", "dedupe"),
     sa.CheckConstraint(
         "state IN ('received', 'waiting', 'applied', 'orphan', 'dead', 'dropped')", name="state"
@@ -52,4 +55,10 @@ sa.Index(
     sqlite_where=webhook_event.c.next_try_at.is_not(None),
 )
 sa.Index("ix_webhook_event_provider_reference", webhook_event.c.provider_reference)
+sa.Index(
+    "ix_webhook_event_token_hash",
+    webhook_event.c.token_hash,
+    postgresql_where=webhook_event.c.token_hash.is_not(None),
+    sqlite_where=webhook_event.c.token_hash.is_not(None),
+)
 sa.Index("ix_webhook_event_our_reference", webhook_event.c.our_reference)

@@ -8,7 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from payctl.clock import SystemClock
-from tests.benchmarks import door, embedded, growth, machine, report, startup, throughput
+from tests.benchmarks import (
+    door,
+    embedded,
+    gateways,
+    growth,
+    machine,
+    report,
+    startup,
+    throughput,
+)
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Result
 
@@ -29,6 +38,9 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "growth": growth.grown,
     "sqlite": embedded.captures,
     "startup": startup.commands,
+    "routing": gateways.routing,
+    "imports": gateways.imports,
+    "slow": gateways.slow,
 }
 
 

@@ -14,7 +14,7 @@ from payctl.cli.messages import catalogue
 from payctl.db.engine import Database
 from payctl.gateways.base import Answer, Outcome, RejectKind
 from payctl.ids import decode
-from payctl.payments.ranking import MIN_SAMPLES
+from payctl.payments.candidates import MIN_SAMPLES
 from tests.cli.runner import Result, run
 from tests.cli.schemas import check
 from tests.payments.kit import APPROVER, CARDS, MOMO, Kit, make_kit
@@ -47,6 +47,11 @@ def kit(db: Database, tmp_path: Path) -> Iterator[Kit]:
 @pytest.fixture
 def go(kit: Kit) -> Run:
     return lambda *words, **options: run(*words, app=kit.app, **options)
+
+
+def flat(done: Result) -> str:
+    """What was printed, without its line breaks."""
+    return " ".join(done.out.split())
 
 
 def record(kit: Kit, answer: Answer, times: int = 1) -> None:
@@ -104,10 +109,11 @@ def test_explain_answers_like_a_colleague(go: Run, kit: Kit) -> None:
         *EUR, "--method", "card", "--country", "FR", "--preferred", "paypal,cards", "-o", "table"
     )
     assert said.out.splitlines() == [
-        "25.00 EUR by card from FR would go to cards now.",
+        "25.00 EUR by card from FR would go to cards: no other gateway can take it now.",
         "",
-        f"  1. cards  you prefer it; charges about 0.60 EUR; 100 % of its last {MIN_SAMPLES}"
-        " payments succeeded",
+        "  1. cards  you prefer it; charges about 0.60 EUR; 100 % of its last"
+        f" {MIN_SAMPLES} payments",
+        "            succeeded; its breaker is closed",
         "",
         "Not possible:",
         "  -  momo   does not take EUR, only XOF",
@@ -126,7 +132,7 @@ def test_explain_in_french(go: Run) -> None:
 def test_explain_names_every_reason_of_a_gateway(go: Run, kit: Kit) -> None:
     go("gateways", "drain", "cards", "--reason", "contract ends")
     record(kit, Answer(Outcome.NOT_SENT), 5)
-    said = go("gateways", "explain", "--amount", "0.50", "--currency", "EUR", "-o", "table").out
+    said = flat(go("gateways", "explain", "--amount", "0.50", "--currency", "EUR", "-o", "table"))
     assert "lets it take no new payments: contract ends" in said
     assert "0.50 EUR is below the 1.00 EUR it takes at least" in said
     assert "is spared because five calls in a row failed; next try at 2026-11-02 09:0" in said
@@ -134,7 +140,7 @@ def test_explain_names_every_reason_of_a_gateway(go: Run, kit: Kit) -> None:
 
 def test_explain_after_refused_credentials_says_what_to_type(go: Run, kit: Kit) -> None:
     record(kit, Answer(Outcome.REJECTED, reject=RejectKind.AUTH))
-    said = go(*EUR, "-o", "table").out
+    said = flat(go(*EUR, "-o", "table"))
     assert "payctl gateways breaker reset cards --reason TEXT" in said
     assert go("gateways", "breaker", "reset", "cards", "--reason", "new key").code == 0
     assert "would go to cards" in go(*EUR, "-o", "table").out
@@ -156,7 +162,7 @@ def test_explaining_changes_nothing(go: Run, kit: Kit) -> None:
     record(kit, Answer(Outcome.NOT_SENT), 5)
     kit.clock.advance(timedelta(minutes=2))
     for _ in range(2):
-        assert "would try whether it is back" in go(*EUR, "-o", "table").out
+        assert "would try whether it is back" in flat(go(*EUR, "-o", "table"))
 
 
 def test_each_reason_has_its_sentence_in_both_languages() -> None:

@@ -85,10 +85,21 @@ def test_exit_codes_tell_declined_from_unsent_from_unknown(
 
 
 def test_no_route_is_safe_to_repeat(kit: Kit) -> None:
+    for account in kit.gateways:
+        run("gateways", "drain", account, "--reason", "maintenance", app=kit.app)
+    done = pay(kit, "--json")
+    assert (done.code, done.json["failure_code"]) == (7, "no_route")
+
+
+def test_what_no_gateway_could_ever_take_is_refused_with_who_takes_what(kit: Kit) -> None:
     words = ["payments", "process", "--amount", "1.000", "--currency", "TND", "--method", "card",
              "--organiser", "o", "--key", "k", "--json"]  # fmt: skip
-    done = run(*words, app=kit.app)
-    assert (done.code, done.json["failure_code"]) == (7, "no_route")
+    for line in (words, [*words, "--dry-run"]):
+        done = run(*line, app=kit.app)
+        assert (done.code, done.error["code"]) == (2, "route.no_currency")
+        assert "1.000 TND" in done.error["message"]
+        assert "cards: EUR, XOF; momo: EUR, XOF" in done.error["message"]
+    assert run("payments", "list", "-q", app=kit.app).out == ""
 
 
 def test_a_key_reused_for_another_payment_is_a_conflict(kit: Kit) -> None:

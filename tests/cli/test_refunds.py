@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from payctl import ids
+from payctl.db.engine import Database
 from payctl.ids import encode
 from tests.cli.runner import run
 from tests.cli.schemas import check
-from tests.payments.kit import APPROVER, Kit
+from tests.payments.kit import APPROVER, Kit, make_kit
 
 pytestmark = pytest.mark.integration
 
@@ -177,3 +179,33 @@ def test_lists_page_and_fit(kit: Kit) -> None:
     unknown = encode("refund", kit.app.db.ids.new())
     for verb in ("show", "status", "send"):
         assert run("refunds", verb, unknown, app=kit.app).code == 3
+
+
+PAYS_OUT: dict[str, Any] = {
+    "methods": ["mobile_money"], "currencies": ["XOF"], "refunds": "none", "query_refunds": False,
+    "payouts": ["msisdn"], "reports_payer": True, "payout_steps": {"XOF": 5},
+    "float": {"XOF": 100_000},
+}  # fmt: skip
+
+
+def test_where_there_is_no_refund_it_goes_back_to_who_paid(db: Database, tmp_path: Path) -> None:
+    kit = make_kit(db, tmp_path, {"kiosk": PAYS_OUT})
+    name = payment(kit, amount_minor=15_000, currency="XOF", country="CI", method="mobile_money",
+                   phone="+2250708091011", preferred=("kiosk",))  # fmt: skip
+    off = create(kit, name, "--amount", "1002", "--json")
+    assert (off.code, off.error["code"]) == (6, "refund.payout_off_step")
+    assert "1\u202f005 XOF" in off.error["next"] or "1 005 XOF" in off.error["next"]
+    waits = create(kit, name, "--amount", "1000", "--json", key="r2")
+    shown = check(waits.json)
+    assert (waits.code, shown["status"], shown["failure_code"]) == (
+        8, "approved", "insufficient_float",
+    )  # fmt: skip
+    assert (shown["way"], shown["destination"]) == ("payout", "msisdn +225 07 ** ** 11")
+    told = run("refunds", "show", shown["id"], app=kit.app)
+    assert "gateway:kiosk:float:XOF" in told.err and "top it up" in told.err
+    told = run("refunds", "show", shown["id"], "--lang", "fr", app=kit.app)
+    assert "approvisionnez-la" in told.err
+    for words in (("refunds", "show", shown["id"]), ("trace", name), ("payments", "show", name)):
+        seen = run(*words, app=kit.app)
+        assert "0708091011" not in seen.out + seen.err
+        assert "07 ** ** 11" in seen.out + seen.err

@@ -17,6 +17,7 @@ from payctl.insight.dossier import of_payment
 from payctl.insight.whereabouts import Verdict
 from payctl.ledger.check import run as run_checks
 from payctl.ledger.reports import Reports
+from payctl.ledger.sums import balance_of
 from payctl.notifications.tables import notification
 from payctl.payments import tables as t
 from payctl.payments.checks import all_checks
@@ -25,6 +26,7 @@ from tests.crash.stories import RefundStory, Story, payments_of
 from tests.crash.world import World
 from tests.payments.kit import OPERATOR
 
+_PAID_OUT = ("pending", "succeeded")
 _LIVE = [str(state) for state in LIVE_ATTEMPT_STATES]
 
 
@@ -83,7 +85,11 @@ def _doubles(world: World, story: Story) -> list[str]:
 
 def given_back(world: World) -> int:
     """What the providers have paid back to the customer, in minor units."""
-    return sum(sum(x.refunded_minor for x in g.totals().values()) for g in world.gateways.values())
+    return sum(
+        sum(each.refunded_minor for each in gateway.totals().values())
+        + sum(each["amount_minor"] for each in gateway.payouts() if each["state"] in _PAID_OUT)
+        for gateway in world.gateways.values()
+    )
 
 
 def doubled(world: World, story: Story) -> tuple[str, ...] | None:
@@ -167,6 +173,10 @@ def _totals(world: World) -> list[str]:
                 if (mine := ours.pop(currency, 0)) != theirs:
                     found.append(f"books: {account} has {theirs} {currency}, we {mine}")
             found += [f"books: we have {n} {c} at {account}" for c, n in ours.items() if n]
+            for currency in world.accounts[account].get("float", {}):
+                mine = balance_of(tx, f"gateway:{account}:float", currency)
+                if mine != (theirs := gateway.float_minor(currency)):
+                    found.append(f"books: float of {account} is {theirs}, ours {mine}")
     return found
 
 
@@ -253,6 +263,9 @@ def _happened(world: World, attempt: dict[str, Any]) -> bool:
     """Whether the provider's own book says that it did what the attempt asked for."""
     gateway = world.gateways[attempt["gateway_account"]]
     [payment] = world.rows(t.payment, t.payment.c.id == attempt["payment_id"])
+    if attempt["operation"] == Operation.PAYOUT:
+        made = [x for x in gateway.payouts() if x["our_reference"] == attempt["our_reference"]]
+        return any(each["state"] in _PAID_OUT for each in made)
     if attempt["operation"] == Operation.REFUND:
         return any(each.refunded_minor for each in gateway.totals().values())
     [about] = world.rows(t.attempt, t.attempt.c.operation == "collect",

@@ -75,7 +75,7 @@ class Fate:
                 gateway.add_script(f"{verb} {words}")
 
 
-_ANY = (
+ANY = (
     Fate("ok", ""),
     Fate("not_sent", "not_sent x3"),
     Fate("not_sent_once", "not_sent"),
@@ -92,7 +92,7 @@ _ANY = (
     Fate("down", "down:600", (601,)),
 )
 CREATE_FATES = (
-    *_ANY,
+    *ANY,
     Fate("declined", "decline_insufficient_funds"),
     Fate("declined_there", "decline_gateway_specific"),
     Fate("declined_there_lost_here", "decline_gateway_specific/lost_answer"),
@@ -110,14 +110,14 @@ CREATE_FATES = (
     Fate("stale_page", "lost_answer", (200, 201), twice=True),
 )
 REFUND_FATES = (
-    *_ANY,
+    *ANY,
     Fate("declined", "decline_not_permitted"),
     Fate("pending", "pending:20", (21,)),
     Fate("pending_failed", "pending_fail:20", (21,)),
     Fate("fails_later", "fails_later:100", (101, 102)),
 )
-CAPTURE_FATES = (*_ANY, Fate("declined", "decline_processing_error"))
-CANCEL_FATES = _ANY
+CAPTURE_FATES = (*ANY, Fate("declined", "decline_processing_error"))
+CANCEL_FATES = ANY
 QUERIES = {"works": "", "blind": "tok_query_not_found:{}", "down": "tok_query_down:{}"}
 HOOKS = {
     "sent": "", "lost": "tok_hook_lost", "double": "tok_hook_double", "late": "tok_hook_late:45",
@@ -188,7 +188,7 @@ class Story:
     def mend(self, world: World) -> None:
         """Refused credentials keep the gateway shut until an operator has seen to them."""
         if self.fate.name == "auth" and world.clock.now() >= world.marks[0]:
-            for op_class in ("collect", "refund"):
+            for op_class in ("collect", "refund", "payout"):
                 world.app.breaker_desk.reset(
                     OPERATOR, next(iter(world.accounts)), op_class, reason="new key"
                 )

@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 from payctl.db.actor import Actor
 from payctl.gateways.base import Answer
-from payctl.payments import model, service
+from payctl.payments import dispatch, model, service
+from payctl.payments.completions import Completions
 from payctl.payments.dispatch import Dispatch
 from payctl.payments.intake import Begun
 from payctl.payments.model import AttemptState, Operation
@@ -29,8 +30,10 @@ from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult, view
 from payctl.payments.service import Payments
 from payctl.payments.sync import Sync, SyncReport
+from tests.crash.approval_stories import COMPLETE_FATES, ApprovalStory
 from tests.crash.explorer import Findings, Make, explore
-from tests.crash.stories import CREATE_FATES, Story
+from tests.crash.payout_stories import PayoutStory
+from tests.crash.stories import CREATE_FATES, Fate, Story
 from tests.crash.world import Stage
 
 # What notices is the same on both databases, and the quicker one is enough to show that it does.
@@ -51,7 +54,7 @@ def test_without_quarantine_a_late_effect_charges_twice(
 ) -> None:
     story = Story(_FATES["late"], "once", hook="lost")
     assert hunt(stage, lambda: replace(story), stride=5).kinds() == set()
-    monkeypatch.setattr(Dispatch, "_quarantine", lambda _self, _account, now: now)
+    monkeypatch.setattr(Dispatch, "quarantine", lambda _self, _account, _operation, now: now)
     assert "double" in hunt(stage, lambda: replace(story), stride=5).kinds()
 
 
@@ -126,6 +129,25 @@ def test_the_database_forbids_what_a_mistake_in_the_code_would_do(
         book.execute("DROP INDEX attempt_live")
     without = replace(stage, template=bare)
     assert "double" in hunt(without, lambda: replace(story)).kinds()
+
+
+def test_taking_what_nobody_wants_any_more_charges_twice(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The customer approves one payment of an order that another one has paid."""
+    story = ApprovalStory(next(x for x in COMPLETE_FATES if x.name == "paid_elsewhere"))
+    assert hunt(stage, lambda: replace(story), stride=9).kinds() == set()
+    monkeypatch.setattr(Completions, "_unwanted", lambda *_args: None)
+    assert "double" in hunt(stage, lambda: replace(story), stride=9).kinds()
+
+
+def test_without_a_day_s_patience_a_late_payout_is_paid_twice(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = PayoutStory(Fate("late", "late:3600", (3601, 3602)), "once", hook="lost")
+    assert hunt(stage, lambda: replace(story), stride=29).kinds() == set()
+    monkeypatch.setattr(dispatch, "PAYOUT_HORIZON_S", 0)
+    assert "double" in hunt(stage, lambda: replace(story), stride=29).kinds()
 
 
 def test_without_the_late_success_rule_money_is_lost(

@@ -9,8 +9,11 @@ import pytest
 
 from payctl.clock import ManualClock
 from payctl.gateways.sandbox import SandboxGateway
+from payctl.testing.emulators.momo import MomoEmulator
 from payctl.testing.stripe_fake import StripeFake
-from tests.gateways.harnesses import StripeHarness, resources, sandbox
+from tests.gateways.harnesses import START, StripeHarness, resources, sandbox
+from tests.gateways.momo_harness import MomoHarness
+from tests.gateways.paypal_harness import PaypalHarness
 
 
 @pytest.fixture
@@ -28,3 +31,35 @@ def stripe() -> Iterator[StripeHarness]:
         harness = StripeHarness(fake)
         yield harness
         harness.close()
+
+
+@pytest.fixture
+def paypal() -> Iterator[PaypalHarness]:
+    """PayPal's adapter and the emulator it talks to, at one time for both."""
+    harness = PaypalHarness(ManualClock(START))
+    yield harness
+    harness.close()
+
+
+@pytest.fixture(scope="module")
+def _momo() -> Iterator[MomoHarness]:
+    made = MomoHarness()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def momo(_momo: MomoHarness) -> Iterator[MomoHarness]:
+    """MTN's adapter and its emulator, empty: one provider serves a whole file."""
+    _momo.emulator.asked.clear()
+    yield _momo
+    _momo.emulator.clear_faults()
+
+
+@pytest.fixture
+def abidjan() -> Iterator[MomoHarness]:
+    """The live market of Côte d'Ivoire, collection only."""
+    emulator = MomoEmulator(currency="XOF", target="mtnivorycoast")
+    made = MomoHarness(emulator, environment="mtnivorycoast", products=("collection",))
+    yield made
+    made.close()

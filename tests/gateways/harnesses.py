@@ -17,7 +17,9 @@ from payctl.gateways.signature import sign
 from payctl.gateways.stripe import StripeGateway
 from payctl.gateways.stripe_answers import DECLINES
 from payctl.gateways.stripe_money import from_stripe
+from payctl.testing.harness import PHONE
 from payctl.testing.stripe_fake import StripeFake
+from payctl.testing.stripe_more import ABSENT, CLOSED
 
 FIXTURES = Path(__file__).parent / "fixtures"
 START = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -68,6 +70,7 @@ class SandboxHarness(_Probed):
     base = base
     secrets = ("sandbox sb",)
     declines = tuple(sorted(base.DECLINE_CODES - {"unknown_reason"}))
+    payout_declines = declines
     signs_time = True
     WORDS = {  # noqa: RUF012 - a constant
         "success": "ok", "pending": "pending", "lost_answer": "lost_answer",
@@ -93,7 +96,28 @@ class SandboxHarness(_Probed):
     def fields(self, scenario: str) -> Mapping[str, Any]:
         kind, _, code = scenario.partition(":")
         word = f"decline_{code}" if kind == "decline" else self.WORDS[kind]
-        return {"payment_token": f"tok_{word}"}
+        return {"payment_token": f"tok_{word}", "phone": PHONE}
+
+    def new_reference(self, number: int) -> str:
+        return f"att_contract{number}"
+
+    def customer_acts(self, request: Any, answer: Any) -> None:
+        self.provider.customer_acts(request.our_reference)
+
+    def destination(self, scenario: str) -> base.Destination:
+        kind, _, code = scenario.partition(":")
+        word = f"decline_{code}" if kind == "decline" else self.WORDS[kind]
+        return base.Destination("msisdn", PHONE, f"tok_payout_{word}", "CI")
+
+    def payee_acts(self, request: Any, answer: Any) -> None:
+        self.provider.payee_acts(request.our_reference)
+
+    def paid_out(self, currency: str) -> int:
+        rows = [row for row in self.provider.payouts() if row["currency"] == currency]
+        return sum(row["amount_minor"] for row in rows if row["state"] == "succeeded")
+
+    def knows(self, our_reference: str) -> bool:
+        return any(each["our_reference"] == our_reference for each in self.provider.payments())
 
     def taken(self, currency: str) -> int:
         totals = self.provider.totals()
@@ -112,6 +136,15 @@ class SandboxHarness(_Probed):
         return self.clock.now()
 
 
+class ApprovingSandboxHarness(SandboxHarness):
+    """The sandbox where each payment waits for its customer's approval and for our completion."""
+
+    WORDS = {  # noqa: RUF012 - a constant
+        **SandboxHarness.WORDS, "success": "approval", "pending": "approval",
+        "lost_answer": "approval tok_lost_answer",
+    }  # fmt: skip
+
+
 class StripeHarness(_Probed):
     """Stripe's adapter over real HTTP against our fake."""
 
@@ -119,6 +152,8 @@ class StripeHarness(_Probed):
     secrets = (KEY, WEBHOOK_SECRET, "_secret_fake")
     declines = tuple(sorted(DECLINES))
     signs_time = True
+    #: where a fault strikes
+    CREATES = "/payment_intents"
     FAULTS = {  # noqa: RUF012 - a constant
         "lost_answer": "drop_after", "no_effect": "drop", "server_error": "503",
         "garbage": "html_after", "rate_limited": "429", "bad_credentials": "401",
@@ -156,11 +191,23 @@ class StripeHarness(_Probed):
         self.gateway = self._unreachable if scenario == "unreachable" else self._reached
         kind, _, code = scenario.partition(":")
         if kind in self.FAULTS:
-            self.fake.fault(self.FAULTS[kind], "/payment_intents")
+            self.fake.fault(self.FAULTS[kind], self.CREATES)
         token = {"pending": "pm_action", "unknown_decline": "pm_decline_of_the_future"}
         if kind == "decline":
             return {"payment_token": f"pm_decline_{code}"}
         return {"payment_token": token.get(kind, "pm_card_visa")}
+
+    def new_reference(self, number: int) -> str:
+        return f"att_contract{number}"
+
+    def customer_acts(self, request: Any, answer: Any) -> None:
+        """Payments of the suite are confirmed at once."""
+
+    def knows(self, our_reference: str) -> bool:
+        return any(
+            each["metadata"].get("payctl_ref") == our_reference
+            for each in self.fake.intents.values()
+        )
 
     def taken(self, currency: str) -> int:
         return from_stripe(self.fake.taken(currency), currency)
@@ -188,3 +235,54 @@ class StripeHarness(_Probed):
     def close(self) -> None:
         self._reached.close()
         self._unreachable.close()
+
+
+class CheckoutHarness(StripeHarness):
+    """Stripe's adapter where customers pay on Stripe's page."""
+
+    CREATES = "/checkout/sessions"
+    #: a card that is declined leaves the page open; what ends it is its time
+    declines = ("time",)
+
+    def __init__(self, fake: StripeFake) -> None:
+        super().__init__(fake, checkout=True)
+        self.scenario = ""
+
+    def fields(self, scenario: str) -> Mapping[str, Any]:
+        super().fields(scenario)
+        self.scenario = scenario.partition(":")[0]
+        return {"return_url": "https://shop.example/back", "cancel_url": "https://shop.example/no"}
+
+    def customer_acts(self, request: Any, answer: Any) -> None:
+        if self.scenario in ("decline", "unknown_decline"):
+            self.fake.checkout.pay(answer.provider_reference, "pm_decline_generic_decline")
+            self.fake.checkout.run_out(answer.provider_reference)
+        else:
+            self.fake.checkout.pay(answer.provider_reference)
+
+    def knows(self, our_reference: str) -> bool:
+        held = self.fake.checkout.held.values()
+        return any(each["client_reference_id"] == our_reference for each in held)
+
+
+class ConnectHarness(StripeHarness):
+    """Stripe's adapter paying out to connected accounts."""
+
+    CREATES = "/transfers"
+    payout_declines = (ABSENT, CLOSED, "acct_while_the_balance_is_low")
+
+    def __init__(self, fake: StripeFake) -> None:
+        super().__init__(fake, connect=True)
+
+    def destination(self, scenario: str) -> base.Destination:
+        kind, _, account = scenario.partition(":")
+        self.fields(kind if kind != "decline" else "success")
+        self.fake.transfers.balance = 0 if account.endswith("low") else None
+        return base.Destination("stripe_account", account or "acct_of_an_organiser")
+
+    def payee_acts(self, request: Any, answer: Any) -> None:
+        """A transfer needs nobody."""
+
+    def paid_out(self, currency: str) -> int:
+        held = self.fake.transfers.held.values()
+        return sum(each["amount"] for each in held if each["currency"] == currency.lower())

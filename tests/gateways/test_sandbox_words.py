@@ -30,6 +30,8 @@ WORDS = [
     ("tok_3ds:20", "requires_action", "requires_action", "requires_action", "succeeded", 2500),
     ("tok_3ds_fail:20", "requires_action", "requires_action", "requires_action", "declined", 0),
     ("tok_abandon:20", "requires_action", "requires_action", "requires_action", "expired", 0),
+    ("tok_approval", "requires_action", "requires_action", "requires_action", "requires_action", 0),
+    ("tok_approval:20", "requires_action", "requires_action", "requires_action", "approved", 0),
     ("tok_pending", "pending", "pending", "pending", "pending", 0),
     ("tok_pending:20", "pending", "pending", "pending", "succeeded", 2500),
     ("tok_pending_decline:20", "pending", "pending", "pending", "declined", 0),
@@ -120,7 +122,7 @@ def test_the_docstring_names_every_word() -> None:
     text = sandbox_module.__doc__ or ""
     for name in {*TRANSPORTS, *RESULTS["create"]}:
         assert name in text, name
-    for verb in ("query", "refund", "hook"):
+    for verb in ("query", "complete", "refund", "payout", "hook"):
         for name in RESULTS[verb] - {"ok"}:
             assert f"{verb}_{name}" in text, (verb, name)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import jsonschema
@@ -13,12 +15,27 @@ from hypothesis import strategies as st
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from payctl.gateways.base import DECLINE_CODES, FAIL_OVER_CODES, CaptureRequest, Reference
+from payctl.gateways.base import (
+    DECLINE_CODES,
+    FAIL_OVER_CODES,
+    CaptureRequest,
+    Destination,
+    PayoutRequest,
+    Reference,
+)
+from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.stripe_answers import DECLINES, STATE_ERRORS
 from payctl.gateways.stripe_money import CURRENCIES, from_stripe, limits, to_stripe
 from payctl.money import EXPONENTS
-from tests.gateways.harnesses import FIXTURES, StripeHarness, resources
-from tests.gateways.stripe_calls import known, refund, request
+from payctl.testing.stripe_fake import StripeFake
+from tests.gateways.harnesses import (
+    FIXTURES,
+    CheckoutHarness,
+    ConnectHarness,
+    StripeHarness,
+    resources,
+)
+from tests.gateways.stripe_calls import by_ours, known, refund, request
 
 pytestmark = pytest.mark.gateways
 
@@ -30,6 +47,10 @@ def _parameters(path: str, method: str) -> tuple[frozenset[str], frozenset[str]]
     """Names the library's typed dict knows for a request, and those it demands."""
     from stripe.params._balance_retrieve_params import BalanceRetrieveParams
     from stripe.params._customer_create_params import CustomerCreateParams
+    from stripe.params._dispute_close_params import DisputeCloseParams
+    from stripe.params._dispute_list_params import DisputeListParams
+    from stripe.params._dispute_retrieve_params import DisputeRetrieveParams
+    from stripe.params._dispute_update_params import DisputeUpdateParams
     from stripe.params._payment_intent_cancel_params import PaymentIntentCancelParams
     from stripe.params._payment_intent_capture_params import PaymentIntentCaptureParams
     from stripe.params._payment_intent_confirm_params import PaymentIntentConfirmParams
@@ -38,8 +59,26 @@ def _parameters(path: str, method: str) -> tuple[frozenset[str], frozenset[str]]
     from stripe.params._payment_intent_retrieve_params import PaymentIntentRetrieveParams
     from stripe.params._refund_create_params import RefundCreateParams
     from stripe.params._refund_list_params import RefundListParams
+    from stripe.params._transfer_create_params import TransferCreateParams
+    from stripe.params._transfer_list_params import TransferListParams
+    from stripe.params._transfer_retrieve_params import TransferRetrieveParams
+    from stripe.params.checkout._session_create_params import SessionCreateParams
+    from stripe.params.checkout._session_expire_params import SessionExpireParams
+    from stripe.params.checkout._session_list_params import SessionListParams
+    from stripe.params.checkout._session_retrieve_params import SessionRetrieveParams
 
     table: dict[tuple[str, str], Any] = {
+        ("GET", "disputes"): DisputeListParams,
+        ("GET", "disputes/ID"): DisputeRetrieveParams,
+        ("POST", "disputes/ID"): DisputeUpdateParams,
+        ("POST", "disputes/ID/close"): DisputeCloseParams,
+        ("POST", "transfers"): TransferCreateParams,
+        ("GET", "transfers"): TransferListParams,
+        ("GET", "transfers/ID"): TransferRetrieveParams,
+        ("POST", "checkout/sessions"): SessionCreateParams,
+        ("GET", "checkout/sessions"): SessionListParams,
+        ("GET", "checkout/sessions/ID"): SessionRetrieveParams,
+        ("POST", "checkout/sessions/ID/expire"): SessionExpireParams,
         ("POST", "payment_intents"): PaymentIntentCreateParams,
         ("GET", "payment_intents"): PaymentIntentListParams,
         ("GET", "payment_intents/ID"): PaymentIntentRetrieveParams,
@@ -52,8 +91,9 @@ def _parameters(path: str, method: str) -> tuple[frozenset[str], frozenset[str]]
         ("GET", "balance"): BalanceRetrieveParams,
     }
     parts = path.removeprefix("/v1/").split("/")
-    if len(parts) > 1:
-        parts[1] = "ID"
+    place = 2 if parts[0] == "checkout" else 1
+    if len(parts) > place:
+        parts[place] = "ID"
     typed = table[(method, "/".join(parts))]
     return frozenset(typed.__annotations__), frozenset(typed.__required_keys__)
 
@@ -86,6 +126,52 @@ def test_every_request_uses_only_parameters_the_library_knows(stripe: StripeHarn
         reasons.append(params.get("reason"))
     assert "duplicate" in reasons
     assert "the show was cancelled" not in reasons  # Stripe takes three words only
+
+
+def _more(fake: StripeFake) -> None:
+    """A page, a transfer and a dispute: every request the adapter can make about them."""
+    page, connect = CheckoutHarness(fake), ConnectHarness(fake)
+    asked = request("page", payment_token=None, return_url="https://a.example", email="a@b.example",
+                    cancel_url="https://b.example", description="two seats")  # fmt: skip
+    first = known(page.gateway.create_payment(asked))
+    page.gateway.query_payment(first)
+    page.gateway.query_payment(by_ours("page"))
+    fake.checkout.pay(str(first.provider_reference))
+    intent = page.gateway.query_payment(first).provider_reference
+    held = known(page.gateway.create_payment(replace(asked, idempotency_key="k", amount_minor=99)))
+    page.gateway.cancel_payment(held, "k_expire")
+    payout = PayoutRequest("po_1", "key_po", 500, "EUR", Destination("stripe_account", "acct_1"),
+                           "for May")  # fmt: skip
+    sent = connect.gateway.create_payout(payout)
+    connect.gateway.query_payout(known(sent))
+    connect.gateway.query_payout(Reference(our_reference="po_1"))
+    disputed = fake.disputes.open(fake.intents[str(intent)])
+    page.gateway.query_dispute(disputed, 5.0)
+    list(page.gateway.list_disputes(datetime.now(UTC) - timedelta(days=1)))
+    page.gateway.respond_to_dispute(
+        DisputeResponse(disputed, "key_d", False, "seen", "a.pdf", b"%PDF-1.7")
+    )
+    page.gateway.respond_to_dispute(DisputeResponse(disputed, "key_e", True))
+    page.close()
+    connect.close()
+
+
+def test_pages_transfers_and_disputes_use_only_parameters_the_library_knows(
+    stripe: StripeHarness,
+) -> None:
+    _more(stripe.fake)
+    paths = set()
+    for method, path, params, _ in stripe.fake.requests:
+        if path == "/v1/files":
+            continue  # a form with a file in it, which the fake does not read
+        names = {name.partition("[")[0] for name in params}
+        may, must = _parameters(path, method)
+        assert names <= may, (method, path, names - may)
+        assert must <= names, (method, path, must - names)
+        paths.add((method, path.split("/")[2]))
+    assert paths == {(method, noun) for method in ("GET", "POST")
+                     for noun in ("checkout", "transfers", "disputes")} | {
+                         ("GET", "payment_intents")}  # fmt: skip
 
 
 def test_what_a_create_says(stripe: StripeHarness) -> None:
@@ -185,6 +271,14 @@ def test_what_our_fake_answers_is_what_stripe_answers(
             check(registry, kind, item)
         assert (status >= 400) == ("error" in body)
     assert kinds == {"payment_intent", "refund", "customer", "error"}
+    seen.clear()
+    _more(stripe.fake)
+    kinds = set()
+    for _status, body in seen:
+        for item in body["data"] if body.get("object") == "list" else [body]:
+            kinds.add(item.get("object", "error"))
+            check(registry, item.get("object", "error"), item)
+    assert kinds >= {"checkout.session", "transfer", "dispute", "file"}
 
 
 # --- tables -----------------------------------------------------------------------------------

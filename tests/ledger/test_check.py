@@ -18,7 +18,7 @@ from payctl.ledger.book import Book
 from payctl.ledger.check import Check, Violation
 from payctl.ledger.holds import Holds
 from payctl.ledger.model import cr, dr
-from payctl.ledger.tables import balance, entry, hold, journal, reversal_cap
+from payctl.ledger.tables import account, balance, entry, hold, journal, reversal_cap
 from tests.ledger import kit
 
 pytestmark = pytest.mark.integration
@@ -88,6 +88,14 @@ ATTACKS: dict[str, tuple[Callable[[], Any], set[str]]] = {
             .scalar_subquery()
         ),
         {"I1.complete", "I2.balance_is_sum", "I3.versions", "I4.running_balance"},
+    ),
+    "change an entry's currency": (
+        lambda: sa.update(entry).where(_first_entry()).values(currency="XOF"),
+        {"I1.accounts", "I1.balanced"},
+    ),
+    "delete an account": (
+        lambda: sa.delete(account).where(account.c.code == "wallet:o:pending"),
+        {"I1.accounts"},
     ),
     "renumber": (
         lambda: sa.update(entry).where(_first_entry()).values(version=7),

@@ -166,7 +166,7 @@ def test_an_amount_of_zero(db: Database, posted: UUID) -> None:
 
 
 def test_an_entry_in_another_currency_than_its_account(db: Database, posted: UUID) -> None:
-    words = "FOREIGN KEY" if db.is_sqlite else "foreign key"
+    words = "FOREIGN KEY" if db.is_sqlite else "no account with this id and currency"
     with refused(db, words) as tx:
         Raw(db, tx).both(
             500, -500, change=lambda rows: [row.update(currency="XOF") for row in rows] and None

@@ -50,13 +50,16 @@ STORIES: dict[str, list[dict[str, Any]]] = {
     "other gateway": [{"token": "tok_decline_gateway_specific", "preferred": ("cards", "momo")}],
     "unknown": [{"token": "tok_lost_answer"}],
     "wrong amount": [{"token": "tok_wrong_amount"}],
-    "no route": [{"currency": "GNF"}],
+    "no route": [{}],
     "XOF": [{"currency": "XOF", "amount_minor": 15_000, "country": "CI"}],
     "many of one organiser": [{"organiser": f"org-{n % 2}"} for n in range(6)],
 }
 
 
 def run(kit: Kit, story: list[dict[str, Any]]) -> list[Payment]:
+    if story is STORIES["no route"]:
+        for account in kit.gateways:
+            kit.app.gateway_settings.set_state(OPERATOR, account, "draining", reason="maintenance")
     return [kit.pay(f"k{n}", **each).payment for n, each in enumerate(story, 1)]
 
 

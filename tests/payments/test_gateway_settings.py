@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from payctl.errors import (
 )
 from payctl.gateways.base import Answer, Outcome, RejectKind
 from payctl.ids import decode
+from payctl.payments.details import RefundFilter
 from payctl.payments.gateway_tables import (
     gateway_fee,
     gateway_limit,
@@ -172,22 +174,51 @@ def test_every_change_is_audited_and_the_history_stays(kit: Kit) -> None:
             tx.execute(table.delete())
 
 
-def test_draining_finishes_and_disabled_only_asks(kit: Kit) -> None:
-    takes = {
-        "enabled": {"collect", "refund", "payout", "read"},
-        "draining": {"refund", "payout", "read"},
-        "disabled": {"read"},
-    }
-    for state, expected in takes.items():
-        set_state(kit.app, state=state)
-        with kit.app.db.read() as tx:
-            accepted = {
-                each
-                for each in ("collect", "refund", "payout", "read")
-                if kit.app.gateway_settings.accepts(tx, "cards", each)
-            }
-        assert accepted == expected
-        kit.clock.advance(timedelta(seconds=1))
+def authorized(kit: Kit, key: str) -> UUID:
+    return kit.pay(key, manual_capture=True).payment.id
+
+
+def finish(kit: Kit, taken: UUID, first: UUID, second: UUID) -> list[str]:
+    """What becomes of the work on payments that *cards* has: a refund, a capture, a release."""
+    refund = kit.app.refunds.create(OPERATOR, taken, key=f"r-{taken}", reason="x")
+    ends = [str(refund.refund.state)]
+    for act in (
+        lambda: kit.app.captures.capture(OPERATOR, first, key=f"c-{first}"),
+        lambda: kit.app.captures.cancel(OPERATOR, second, reason="x"),
+    ):
+        try:
+            ends.append(str(act().payment.status))
+        except Conflict as refused:
+            ends.append(refused.code)
+    return ends
+
+
+def test_draining_takes_nothing_new_and_finishes_what_it_has(kit: Kit) -> None:
+    held = [kit.pay("k1").payment.id, authorized(kit, "k2"), authorized(kit, "k3")]
+    set_state(kit.app, state="draining")
+    assert kit.pay("k4").payment.gateway_account == "momo"
+    assert finish(kit, *held) == ["succeeded", "succeeded", "canceled"]
+
+
+def test_disabled_sends_nothing_until_its_time_is_over(kit: Kit) -> None:
+    held = [kit.pay("k1").payment.id, authorized(kit, "k2"), authorized(kit, "k3")]
+    kit.pay("k0", token="tok_lost_answer")
+    set_state(kit.app, state="disabled", until=kit.clock.now() + timedelta(minutes=30))
+    before = len(kit.gateways["cards"].payments())
+    assert finish(kit, *held) == ["approved", "gateway.disabled", "gateway.disabled"]
+    assert kit.pay("k4").payment.gateway_account == "momo"
+    kit.wait(minutes=1)
+    unknown = kit.app.payments.process(OPERATOR, kit.input("k0", token="tok_lost_answer"))
+    assert unknown.payment.status == "succeeded", "it is still asked about what is open"
+    assert len(kit.gateways["cards"].payments()) == before
+    kit.wait(minutes=30)
+    assert kit.pay("k5").payment.gateway_account == "cards"
+    capture, release = held[1:]
+    assert kit.app.captures.capture(OPERATOR, capture, key="c-2").payment.status == "succeeded"
+    assert kit.app.captures.cancel(OPERATOR, release, reason="x").payment.status == "canceled"
+    (refund,) = kit.app.queries.refunds(RefundFilter(payment_id=held[0])).items
+    assert refund.refund.state == "succeeded", "it waited"
+    kit.check()
 
 
 def test_the_latest_of_two_changes_in_one_instant_counts(kit: Kit) -> None:

@@ -101,10 +101,12 @@ def test_what_was_not_sent_is_repeated_with_the_same_key(kit: Kit) -> None:
 
 
 def test_without_a_route_nothing_is_sent(kit: Kit) -> None:
-    result = kit.pay(currency="USD", amount_minor=500)
+    for account in kit.gateways:
+        kit.app.gateway_settings.set_state(OPERATOR, account, "draining", reason="maintenance")
+    result = kit.pay()
     assert (result.payment.status, result.payment.failure_code) == ("failed", "no_route")
     assert result.attempts == ()
-    again = kit.pay(currency="USD", amount_minor=500)
+    again = kit.pay()
     assert again.replayed and again.payment == result.payment
 
 

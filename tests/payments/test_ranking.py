@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from payctl.gateways.base import Capabilities
 from payctl.payments.breaker_model import Reason, State, Verdict
+from payctl.payments.candidates import MIN_SAMPLES, Candidate, RouteRequest
+from payctl.payments.decision_reasons import Change, changes, decisive
 from payctl.payments.gateway_state import FeeRate, Limit, Setting, Success
-from payctl.payments.ranking import MIN_SAMPLES, Candidate, Decision, RouteRequest, rank
+from payctl.payments.ranking import Decision, rank
 from payctl.payments.route_rules import Rule
 
 pytestmark = pytest.mark.unit
@@ -228,3 +230,99 @@ def test_whoever_is_chosen_can_and_may_take_it(
     assert decision.chosen == (kept[0] if kept else None)
     wished = [kept.index(name) for name in dict.fromkeys(asked.preferred) if name in kept]
     assert wished == list(range(len(wished))), "wishes come first, in their order"
+
+
+# -- the customer's network ------------------------------------------------------------------------
+
+MTN_CI, ORANGE_CI = "+2250501020304", "+2250701020304"
+
+
+def mobile(account: str, *networks: str, **other: Any) -> Candidate:
+    can = caps(
+        methods=frozenset({"mobile_money", "card"}), currencies=None, networks=frozenset(networks)
+    )
+    return candidate(account, capabilities=can, **other)
+
+
+def order_for(phone: str | None, *candidates: Candidate, **other: Any) -> list[str]:
+    decision = rank(request(phone=phone, **{"method": "mobile_money", **other}), candidates)
+    return [each.account for each in decision.candidates]
+
+
+def test_a_number_goes_first_to_the_gateway_of_its_network() -> None:
+    mtn, orange, any_ = mobile("mtn", "mtn"), mobile("orange", "orange"), mobile("any")
+    assert order_for(MTN_CI, any_, orange, mtn) == ["mtn", "any", "orange"]
+    assert order_for(ORANGE_CI, any_, mtn, orange) == ["orange", "any", "mtn"]
+
+
+def test_a_network_outweighs_a_fee_and_nothing_above_it() -> None:
+    cheap = mobile("any", fee=FeeRate(0))
+    dear = mobile("mtn", "mtn", fee=FeeRate(50_000))
+    assert order_for(MTN_CI, cheap, dear)[0] == "mtn"
+    assert order_for(MTN_CI, cheap, dear, preferred=("any",))[0] == "any"
+    assert order_for(MTN_CI, replace(cheap, priority=1), dear)[0] == "any"
+    failing = replace(dear, success=Success(500_000, 100))
+    sound = replace(cheap, success=Success(950_000, 100))
+    assert order_for(MTN_CI, sound, failing)[0] == "any"
+
+
+def test_the_network_is_a_hint_and_excludes_nobody() -> None:
+    orange = mobile("orange", "orange")
+    assert order_for(MTN_CI, orange) == ["orange"]
+    decision = rank(request(phone=MTN_CI, method="mobile_money"), [orange])
+    assert decision.chosen == "orange" and decision.network == "mtn"
+    assert decision.candidates[0].network_fit == "other"
+
+
+@pytest.mark.parametrize(
+    ("phone", "method"),
+    [(None, "mobile_money"), ("+33612345678", "mobile_money"), (MTN_CI, "card"),
+     ("+22507", "mobile_money"), ("+22170123456", "mobile_money")],
+)  # fmt: skip
+def test_without_a_known_network_nothing_is_preferred(phone: str | None, method: str) -> None:
+    decision = rank(request(phone=phone, method=method), [mobile("mtn", "mtn")])
+    assert decision.network is None and decision.candidates[0].network_fit == ""
+
+
+# -- why -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why", "asked"),
+    [
+        ({}, {}, "preferred", {"preferred": ("a",)}),
+        ({"priority": 1}, {}, "priority", {}),
+        ({}, {"success": Success(500_000, 100)}, "lagging", {}),
+        ({"fee": FeeRate(0)}, {}, "fee_known", {}),
+        ({"fee": FeeRate(10)}, {"fee": FeeRate(100_000)}, "fee", {}),
+        ({"success": Success(990_000, 100)}, {"success": Success(960_000, 100)}, "success", {}),
+    ],
+)
+def test_what_decided_is_named_and_would_change_it(
+    first: dict[str, Any], second: dict[str, Any], why: str, asked: dict[str, Any]
+) -> None:
+    if why == "lagging":
+        first = {"success": Success(900_000, 100)}
+    decision = rank(request(**asked), [candidate("b", **second), candidate("a", **first)])
+    assert decision.chosen == "a"
+    assert decisive(decision) == why
+    assert changes(decision) == [Change("b", why)]
+
+
+def test_alone_nothing_had_to_decide() -> None:
+    assert decisive(rank(request(), [candidate("a")])) == "only"
+    assert decisive(rank(request(), [])) == "none"
+    assert decisive(rank(request(), [candidate("a"), candidate("b")])) == "spread"
+
+
+def test_a_single_passing_reason_or_another_amount_would_change_it() -> None:
+    drained = candidate("drained", setting=Setting("draining", None, "x", "ama"))
+    small = candidate("small", capabilities=caps(limits={"EUR": (1, 100)}))
+    odd = candidate("odd", capabilities=caps(steps={"EUR": 1000}))
+    gone = candidate("gone", switched_off=True)
+    found = changes(rank(request(amount_minor=2500), [drained, small, odd, gone]))
+    assert {each.account: (each.code, each.amounts_minor) for each in found} == {
+        "drained": ("enable", ()),
+        "small": ("amount", (100,)),
+        "odd": ("amount", (2000, 3000)),
+    }

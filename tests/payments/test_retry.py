@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 from payctl.clock import ManualClock
 from payctl.db.engine import Database
-from payctl.gateways.base import Answer, Outcome
+from payctl.gateways.base import Answer, Outcome, PaymentRequest
 from payctl.payments.breaker import Breakers
 from payctl.payments.gateway_tables import breaker_sample
 from payctl.payments.retry import ALWAYS_ALLOWED, Retries, backoff, within_budget
+from tests.payments.kit import make_kit
 
 pytestmark = pytest.mark.integration
 
@@ -62,3 +64,23 @@ def test_without_a_database_nothing_is_repeated() -> None:
         assert not Retries(away).allowed("a", "collect")
     finally:
         away.dispose()
+
+
+def test_no_try_begins_with_too_little_time_to_end(
+    db: Database, clock: ManualClock, tmp_path: Path
+) -> None:
+    kit = make_kit(db, tmp_path)
+    spans: list[float] = []
+
+    def never_connects(request: PaymentRequest) -> Answer:
+        spans.append(request.deadline_s)
+        clock.advance(timedelta(seconds=3))
+        return Answer(Outcome.NOT_SENT)
+
+    for gateway in kit.gateways.values():
+        gateway.create_payment = never_connects  # type: ignore[method-assign]
+    result = kit.pay(preferred=("cards",))
+    assert result.payment.status == "failed" and len(spans) >= 3
+    assert min(spans) >= 5.0
+    for gateway in kit.gateways.values():
+        gateway.close()

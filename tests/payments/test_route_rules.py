@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payctl.errors import InvalidInput
-from payctl.payments.ranking import RouteRequest
+from payctl.payments.candidates import RouteRequest
 from payctl.payments.route_rule_file import read_file
 from payctl.payments.route_rules import WEEKDAYS, Rule, from_json
 

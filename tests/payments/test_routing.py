@@ -15,8 +15,8 @@ from payctl.db.engine import Database
 from payctl.errors import NotConfigured
 from payctl.gateways.base import Answer, Outcome
 from payctl.payments.breaker import Breakers
+from payctl.payments.candidates import MIN_SAMPLES
 from payctl.payments.gateway_tables import breaker_sample
-from payctl.payments.ranking import MIN_SAMPLES
 from payctl.payments.routing import Decision, Router, RouteRequest, read_order
 from tests.payments.kit import CARDS, MOMO, OPERATOR, Kit, make_kit
 

@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
 def stored(tries: int = 0, waits: int = 0) -> Stored:
     return Stored(
         UUID(int=1), "stripe", "evt_1", "evt_1", "payment", "payment", None, "pi_1", None, b"{}",
-        {}, NOW, "received", tries, waits, NOW, None, None, None,
+        {}, NOW, "received", tries, waits, NOW, None, None, None, "signature", None,
     )  # fmt: skip
 
 

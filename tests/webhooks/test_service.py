@@ -50,7 +50,9 @@ class Door:
         self.during: Callable[[Event], None] = lambda event: None
         self._lock = Lock()
 
-    def apply_event(self, actor: Actor, account: str, event: Event) -> str:
+    def apply_event(
+        self, actor: Actor, account: str, event: Event, token_hash: bytes | None = None
+    ) -> str:
         with self._lock:
             self.seen[event.event_id] += 1
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

@@ -7,32 +7,23 @@ by our reference, and can neither cancel nor refund. All of that is declared, no
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from payctl.clock import Clock
-from payctl.errors import InvalidInput, NotConfigured
+from payctl.errors import InvalidInput
 from payctl.gateways.base import (
     Answer,
-    BalanceLine,
     Capabilities,
-    CaptureRequest,
     Event,
     Health,
     Outcome,
     PaymentRequest,
     Probe,
     Reference,
-    RefundRequest,
 )
-from payctl.gateways.checks import (
-    refuse_capture,
-    refuse_payment,
-    refuse_query,
-    refuse_refund,
-    rejected,
-)
+from payctl.gateways.checks import Refusing, refuse_payment, refuse_query
 from payctl.gateways.http import Http, Reply, answer_without_success
 from payctl.gateways.settings import Settings
 from payctl.gateways.signature import header_of, verify
@@ -45,7 +36,7 @@ DECLINES = {
 }
 
 
-class KioskGateway:
+class KioskGateway(Refusing):
     """Settings: ``url``, ``key`` and ``webhook_secret`` (both references to secrets)."""
 
     name = "kiosk"
@@ -100,24 +91,6 @@ class KioskGateway:
         if reply.status == 404:
             return Answer(Outcome.NOT_FOUND, http_status=404, exchange=reply.exchange)
         return _answer(reply)
-
-    def capture_payment(self, request: CaptureRequest) -> Answer:
-        return refuse_capture(self.capabilities, request) or rejected("not_supported")
-
-    def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer:
-        return rejected("not_supported", "cancel")
-
-    def refund_payment(self, request: RefundRequest) -> Answer:
-        return refuse_refund(self.capabilities, request) or rejected("not_supported")
-
-    def query_refund(self, reference: Reference) -> Answer:
-        return rejected("not_supported", "refunds")
-
-    def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
-        yield rejected("not_supported", "list")
-
-    def balance(self) -> list[BalanceLine]:
-        raise NotConfigured("gateway.not_supported", account=self.account, what="balance")
 
     def ping(self) -> Health:
         reply = self._send("GET", "/ping", 5.0)

@@ -59,6 +59,15 @@ class KioskHarness:
         self.fake.why = (why or "a reason of tomorrow") if refused else None
         return {"phone": "+2250700000000"}
 
+    def new_reference(self, number: int) -> str:
+        return f"att_contract{number}"
+
+    def customer_acts(self, request: Any, answer: Any) -> None:
+        """Nobody has to: Kiosk takes the money as soon as a payment is created."""
+
+    def knows(self, our_reference: str) -> bool:
+        return self.fake.find(our_reference) is not None
+
     def taken(self, currency: str) -> int:
         paid = [each for each in self.fake.payments if each["state"] == "paid"]
         return sum(each["amount"] for each in paid if each["currency"] == currency)
