@@ -133,9 +133,15 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+#: Types whose values JSON takes as they are.
+_PLAIN = frozenset({str, int, bool, type(None)})
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {
+            str(key): item if type(item) in _PLAIN else _plain(item) for key, item in value.items()
+        }
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, date):

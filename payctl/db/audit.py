@@ -188,7 +188,7 @@ def _moment(value: datetime) -> str:
 
 def _plain(value: Any) -> Any:
     """JSON values that both databases give back unchanged, without card numbers."""
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
         if not value.isascii() or "\x00" in value:

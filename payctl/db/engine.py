@@ -253,7 +253,10 @@ class Database:
         def connect(connection: sqlite3.Connection, _record: object) -> None:
             connection.isolation_level = None
             for pragma in (
+                # Of a new file. A commit writes whole pages, and touches many with little in each.
+                "page_size=1024",
                 "journal_mode=WAL",
+                "wal_autocheckpoint=4000",
                 "synchronous=FULL",
                 "foreign_keys=ON",
                 "cache_size=-65536",

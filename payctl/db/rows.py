@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -119,16 +119,24 @@ def _converter(type_: sa.types.TypeEngine[Any]) -> Callable[[Any], Any] | None:
     return None
 
 
+#: How values that JSON has no word for are written. Rows of one commit share their moments.
+_WORDS: dict[type, Callable[[Any], Any]] = {
+    UUID: lambda value: value.hex,
+    datetime: lru_cache(maxsize=64)(datetime.isoformat),
+    bytes: lambda value: f"\\x{value.hex()}",
+}
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, UUID):
-        return value.hex
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
+    word = _WORDS.get(type(value))
+    if word is not None:
+        return word(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a row holds a {type(value).__name__}")
 
 
-_encode = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode
+# Rows hold no circles.
+_encode = json.JSONEncoder(
+    default=_plain, ensure_ascii=False, check_circular=False, separators=(",", ":")
+).encode

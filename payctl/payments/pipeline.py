@@ -3,7 +3,7 @@
 A payment's way is the one of :meth:`payctl.payments.service.Payments.process`, cut where it waits:
 one thread writes down whatever has come in since its last commit, workers call the providers, and
 one thread applies whatever has been answered since *its* last commit. So a commit carries one
-payment when there is little to do and hundreds when there is much, and nobody waits for company.
+payment when there is little to do and many when there is much, and nobody waits for company.
 Whatever is not plain (a fail-over, an answer that must go the long way) is finished by a worker
 alone, and what goes wrong with many at once is tried for each by itself, so that one payment is
 never the misfortune of others. A repeat of a payment that is being worked on waits apart, because
@@ -33,8 +33,9 @@ from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult
 from payctl.payments.service import REPLAY_STEP_S, REPLAY_WAIT_S, Payments
 
-#: Payments that share one commit at most.
-GROUP = 200
+#: Payments that share one commit at most: enough to share its cost out, and few enough that this
+#: process decides about some while the database writes others.
+GROUP = 32
 
 T = TypeVar("T")
 #: Told of each payment's end: what was submitted with it, and its result or what went wrong.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from payctl.db.engine import Database
+from payctl.db.engine import Database, driver_execute
 from payctl.db.idempotency import claim
 from payctl.db.tables import idempotency
 from payctl.errors import InvalidInput, NotConfigured
@@ -46,6 +46,41 @@ def test_work_at_commit_is_part_of_the_transaction(db: Database) -> None:
     with db.transaction() as tx:
         claim(db, tx, "test", "k3", bytes(32))
     assert count(db) == 1
+
+
+CLAIM = "INSERT INTO idempotency (scope, key, fingerprint, created_at) VALUES ('test', {}, {}, {})"
+
+
+def statement(db: Database) -> tuple[str, list[object]]:
+    """One writing statement for the driver of *db*, and its values."""
+    if db.is_sqlite:
+        return CLAIM.format("?", "?", "0"), ["k1", bytes(32)]
+    return CLAIM.format("$1", "$2", "now()"), ["k1", bytes(32)]
+
+
+def test_a_statement_by_itself_commits_or_leaves_nothing(db: Database) -> None:
+    sql, values = statement(db)
+    db.at_once(lambda tx: driver_execute(tx, sql, values))
+    assert count(db) == 1
+    with pytest.raises(sa.exc.IntegrityError):
+        db.at_once(lambda tx: driver_execute(tx, sql, values))
+    db.at_once(lambda tx: driver_execute(tx, sql, ["k2", bytes(32)]))
+    assert count(db) == 2, "the connection the thread keeps goes on"
+
+
+def test_what_fails_after_a_statement_by_itself_takes_it_back_in_a_file(db: Database) -> None:
+    """On PostgreSQL the one statement has committed itself by then."""
+    sql, values = statement(db)
+
+    def fails(tx: sa.Connection) -> None:
+        driver_execute(tx, sql, values)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        db.at_once(fails)
+    assert count(db) == (0 if db.is_sqlite else 1)
+    with db.transaction() as tx:
+        claim(db, tx, "test", "k3", bytes(32))
 
 
 def test_a_rehearsal_and_a_dry_run_leave_nothing(db: Database) -> None:

@@ -16,7 +16,7 @@ from payctl.payments.breaker_model import Reason, State, Verdict
 from payctl.payments.candidates import MIN_SAMPLES, Candidate, RouteRequest
 from payctl.payments.decision_reasons import Change, changes, decisive
 from payctl.payments.gateway_state import FeeRate, Limit, Setting, Success
-from payctl.payments.ranking import Decision, rank
+from payctl.payments.ranking import Decision, Field, rank
 from payctl.payments.route_rules import Rule
 
 pytestmark = pytest.mark.unit
@@ -326,3 +326,13 @@ def test_a_single_passing_reason_or_another_amount_would_change_it() -> None:
         "small": ("amount", (100,)),
         "odd": ("amount", (2000, 3000)),
     }
+
+
+@given(requests_, requests_, candidates_, rules_)
+def test_what_is_decided_for_alike_payments_is_what_each_would_get(
+    first: RouteRequest, second: RouteRequest, several: list[Candidate], rules: list[Rule]
+) -> None:
+    """The router decides once for payments that differ in amount and id alone."""
+    alike = replace(first, amount_minor=second.amount_minor, key=second.key)
+    matching = [rule for rule in rules if rule.matches(first)]
+    assert Field(first, several, matching).rank(alike) == rank(alike, several, rules)
