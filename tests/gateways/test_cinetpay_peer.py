@@ -19,6 +19,7 @@ import pytest
 from payctl.gateways.base import Reference
 from payctl.testing.emulators.cinetpay import APIKEY, SITE_ID
 from tests.gateways.cinetpay_harness import V2Harness
+from tests.gateways.peer_clients import installed
 
 pytestmark = [pytest.mark.gateways, pytest.mark.xdist_group("cinetpay_peer")]
 PACKAGES = ("CinetPay==0.0.1", "simplejson==4.3.0", "colorlog==6.12.0", "pydantic==2.14.4",
@@ -39,22 +40,13 @@ print("\\n" + json.dumps([answer.response.status_code, answer.response.json()]))
 """
 
 
-@pytest.fixture(scope="module")
-def folder() -> Path:
-    """Where the client is installed; kept beside this environment."""
-    place = Path(sys.prefix) / "peers" / "cinetpay-0.0.1"
-    if place.exists():
-        return place
-    made = place.with_name(f"{place.name}.{os.getpid()}")
-    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile",
-            "--disable-pip-version-check", "--retries", "0", "--timeout", "5",
-            "--target", str(made), *PACKAGES]  # fmt: skip
-    try:
-        subprocess.run(line, check=True, capture_output=True, timeout=90)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
-        pytest.skip(f"the client cannot be installed here: {type(failure).__name__}")
-    made.rename(place)
-    return place
+@pytest.fixture
+def folder(pytestconfig: pytest.Config) -> Path:
+    return installed(
+        pytestconfig, "cinetpay-0.0.1",
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile",
+         "--disable-pip-version-check", "--retries=0", *PACKAGES, "--target"],
+    )  # fmt: skip
 
 
 @pytest.fixture

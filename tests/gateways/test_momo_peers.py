@@ -23,6 +23,7 @@ from payctl.testing.emulators.momo import MomoEmulator
 from payctl.testing.emulators.momo_access import API_KEYS, SUBSCRIPTION_KEYS, USERS
 from payctl.testing.emulators.server import EmulatorServer
 from tests.gateways.momo_harness import PRODUCTS
+from tests.gateways.peer_clients import installed
 
 #: One process for the file: two would install at once.
 pytestmark = [pytest.mark.gateways, pytest.mark.xdist_group("momo_peers")]
@@ -30,7 +31,6 @@ PEERS = Path(__file__).parent / "peers"
 CREDENTIALS = [
     each[product] for product in PRODUCTS for each in (SUBSCRIPTION_KEYS, USERS, API_KEYS)
 ]
-INSTALL_S = 120
 
 
 @pytest.fixture
@@ -38,27 +38,6 @@ def provider() -> Iterator[tuple[MomoEmulator, str]]:
     emulator = MomoEmulator()
     with EmulatorServer(emulator) as server:
         yield emulator, server.url
-
-
-def installed(config: pytest.Config, name: str, command: Sequence[str]) -> Path:
-    """The folder of a client, installed by *command* with the folder as its last word."""
-    assert config.cache is not None
-    folder = Path(config.cache.mkdir("peers")) / name
-    if folder.exists():
-        return folder
-    half = folder.with_name(f"{name}.{os.getpid()}")
-    try:
-        done = subprocess.run(
-            [*command, str(half)], capture_output=True, text=True, timeout=INSTALL_S, check=False
-        )
-        why = done.stderr.strip().splitlines()[-1:] if done.returncode else None
-    except subprocess.TimeoutExpired:
-        why = ["time is over"]
-    if why is not None:
-        shutil.rmtree(half, ignore_errors=True)
-        pytest.skip(f"{name} cannot be installed here: {' '.join(why)[:120]}")
-    half.rename(folder)
-    return folder
 
 
 def played(command: Sequence[str], **environ: str) -> Any:
