@@ -161,7 +161,7 @@ def test_payments_and_events_keep_their_rows_where_tables_are_built_anew(
 
     before = rows()
     assert all(before.values())
-    db.engine.dispose()
+    db.dispose()
     migrate.downgrade(empty, "0004_posting")
     migrate.upgrade(empty)
     assert rows() == before
