@@ -111,7 +111,9 @@ def emit_list(
     elif run.output == "csv":
         _csv(items, shown, run)
     elif run.output == "table":
-        _list_table(run, list(items), shown)
+        rows = list(items)
+        _list_table(run, rows, shown)
+        hint = hint if rows else ""
     else:
         named = machine_columns(shown)
         for item in items:
