@@ -20,7 +20,7 @@ FOLDERS = (SOURCE, Path(str(jobs.__file__)).parent)
 EN, FR = catalogue("en"), catalogue("fr")
 PARTS = ("text", "money", "next")
 #: Places where the code is a variable: the codes themselves stand in a table beside them.
-VARIABLE = {"db/engine.py"}
+VARIABLE = {"db/unavailable.py"}
 
 
 RAISED = {use.code for folder in FOLDERS for use in codes.uses(folder) if use.code in EN}

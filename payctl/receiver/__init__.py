@@ -1,0 +1,1 @@
+"""The receiver of provider webhooks: a small ASGI application beside the command line."""
