@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.cases.model import Case, CaseEvent
 from payctl.cases.tables import case_event, case_record
+from payctl.db.upsert import insert_into
 from payctl.errors import NotFound
 from payctl.ids import encode
 
@@ -21,7 +21,7 @@ _c = case_record.c
 
 def insert(tx: sa.Connection, values: Mapping[str, Any], *, is_sqlite: bool) -> bool:
     """Insert the case unless one with its key is unresolved; says whether it did."""
-    statement = (sqlite if is_sqlite else postgresql).insert(case_record).values(dict(values))
+    statement = insert_into(case_record, is_sqlite=is_sqlite).values(dict(values))
     statement = statement.on_conflict_do_nothing(
         index_elements=["dedupe_key"], index_where=sa.text(_UNRESOLVED)
     )

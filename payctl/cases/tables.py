@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, table
+from payctl.db.metadata import append_only, partial_index, table
 from payctl.db.types import Id, Int, Json, Moment, Text
 
 #: ``dedupe_key`` is unique among the cases that are not resolved: the same matter opens one case,
@@ -43,12 +43,11 @@ case_record = table(
     ),
     sa.CheckConstraint("evidence IS NULL OR length(evidence) > 0", name="evidence"),
 )
-sa.Index(
+partial_index(
     "uq_case_record_open",
     case_record.c.dedupe_key,
     unique=True,
-    postgresql_where=case_record.c.state != "resolved",
-    sqlite_where=case_record.c.state != "resolved",
+    where=case_record.c.state != "resolved",
 )
 sa.Index("ix_case_record_subject", case_record.c.subject_id)
 

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from payctl import ids
-from payctl.cli import batch_input, payment_batch
 from payctl.cli import payment_options as o
-from payctl.cli.batch import serve_each
 from payctl.cli.framework import (
     AfterOption,
     AllOption,
@@ -111,6 +109,8 @@ def process(
     if batch is not None:
         needs_no_dry_run()
         confirm([f"take the payments of {batch}"])
+        from payctl.cli import payment_batch
+
         payment_batch.serve(batch, workers)
         return
     needed(currency=currency, method=method, organiser=organiser)
@@ -228,6 +228,8 @@ def status(
     run = session()
     if batch is not None:
         queries = run.app.queries
+        from payctl.cli.batch import serve_each
+
         serve_each(batch, workers, "payment", lambda asked: _status_answer(queries, asked))
         return
     needed(payment=payment)
@@ -244,7 +246,9 @@ def status(
 
 
 def _status_answer(queries: Queries, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    payment_id = ids.decode(batch_input.status_of(asked), "payment")
+    from payctl.cli.batch_input import status_of
+
+    payment_id = ids.decode(status_of(asked), "payment")
     found = queries.payment(payment_id)
     return payment_json(found), int(exit_of(found.payment, found.attempts))
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from payctl import ids
-from payctl.cli import batch_input
-from payctl.cli.batch import serve_each
 from payctl.cli.framework import (
     AfterOption,
     AllOption,
@@ -130,6 +128,8 @@ def create(
         needs_no_dry_run()
         confirm([f"make the refunds of {batch}"])
         service, actor = run.app.refunds, run.actor
+        from payctl.cli.batch import serve_each
+
         serve_each(batch, workers, "refund", lambda asked: _answer(service, actor, asked))
         return
     needed(payment=payment, reason=reason)
@@ -155,7 +155,9 @@ def create(
 
 
 def _answer(refunds: Refunds, actor: Actor, asked: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    wanted = batch_input.refund_of(asked)
+    from payctl.cli.batch_input import refund_of
+
+    wanted = refund_of(asked)
     result = refunds.create(
         actor, ids.decode(wanted["payment"], "payment"), key=wanted["key"],
         reason=wanted["reason"], amount_minor=wanted.get("amount_minor"),

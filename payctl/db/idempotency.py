@@ -14,11 +14,11 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.engine import Database
 from payctl.db.tables import idempotency
 from payctl.db.types import canonical
+from payctl.db.upsert import insert_into
 from payctl.errors import Conflict, InvalidInput
 
 #: Longest key a caller may choose.
@@ -64,7 +64,7 @@ def claim(db: Database, tx: sa.Connection, scope: str, key: str, fingerprint: by
         Conflict: ``key.reused`` when the key belongs to a request with another fingerprint.
     """
     check_length(key)
-    insert = (sqlite if db.is_sqlite else postgresql).insert(idempotency)
+    insert = insert_into(idempotency, is_sqlite=db.is_sqlite)
     row = {"scope": scope, "key": key, "fingerprint": fingerprint, "created_at": db.clock.now()}
     done = tx.execute(
         insert.values(row).on_conflict_do_nothing().returning(idempotency.c.key),

@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
 from payctl.db.permissions import require
 from payctl.db.tables import lease
+from payctl.db.upsert import insert_into
 from payctl.errors import InvalidInput, LockHeld, NotFound
 
 
@@ -46,7 +46,7 @@ class Leases:
             LockHeld: ``lease.held``.
         """
         now = self._now()
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(lease)
+        insert = insert_into(lease, is_sqlite=self._db.is_sqlite)
         insert = insert.values(
             name=name, token=1, holder=holder, acquired_at=now, expires_at=self._later(ttl)
         )
@@ -122,7 +122,7 @@ class Leases:
     def _later(self, ttl: timedelta) -> Any:
         if self._db.is_sqlite:
             return sa.literal(self._db.clock.now() + ttl, lease.c.expires_at.type)
-        return sa.func.clock_timestamp() + sa.cast(ttl, postgresql.INTERVAL())
+        return sa.func.clock_timestamp() + sa.cast(ttl, sa.Interval())
 
 
 def _expire(tx: sa.Connection, name: str, token: int, now: Any) -> None:

@@ -7,12 +7,14 @@ holds both against each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+
+_Item = TypeVar("_Item", sa.Table, sa.Index)
 
 metadata = sa.MetaData(
     naming_convention={
@@ -57,7 +59,24 @@ blocks: dict[str, Block] = {}
 
 def table(name: str, *items: Any, **options: Any) -> sa.Table:
     """Declare a table: STRICT in SQLite. *options* are those of one database (partitions …)."""
-    return sa.Table(name, metadata, *items, sqlite_strict=True, **options)
+    return _for_later(sa.Table(name, metadata, *items, sqlite_strict=True), options)
+
+
+def partial_index(
+    name: str, *columns: Any, where: str | sa.ColumnElement[bool], unique: bool = False
+) -> sa.Index:
+    """Declare an index of the rows for which *where* holds, on both databases."""
+    condition = sa.text(where) if isinstance(where, str) else where
+    index = sa.Index(name, *columns, unique=unique)
+    return _for_later(index, {"postgresql_where": condition, "sqlite_where": condition})
+
+
+def _for_later(item: _Item, options: Mapping[str, Any]) -> _Item:
+    """Options of one database are read when a book is built: SQLAlchemy imports a whole dialect
+    for each, and a command on the other database needs none of it.
+    """
+    item.info["options"] = dict(options)
+    return item
 
 
 def ddl(name: str, *, postgresql: tuple[str, ...] = (), sqlite: tuple[str, ...] = ()) -> None:
@@ -83,6 +102,10 @@ def load() -> sa.MetaData:
     """Import every ``tables.py`` and return the complete metadata."""
     for module in TABLE_MODULES:
         import_module(module)
+    for each in metadata.tables.values():
+        items: list[sa.Table | sa.Index] = [each, *each.indexes]
+        for item in items:
+            item.dialect_kwargs.update(item.info.pop("options", {}))
     return metadata
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, by_index, ddl, table
+from payctl.db.metadata import append_only, by_index, ddl, partial_index, table
 from payctl.db.types import Bytes, Id, Int, Json, Moment, Text
 
 #: Roles a person may hold. ``admin`` and ``approver`` exclude each other: whoever sets the rules
@@ -97,8 +97,7 @@ approval = table(
     ),
     sa.CheckConstraint("(amount_minor IS NULL) = (currency IS NULL)", name="money"),
     sa.CheckConstraint("length(content_hash) = 32", name="content_hash"),
-    sa.Index("ix_approval_pending", "expires_at", postgresql_where=sa.text("state = 'pending'"),
-             sqlite_where=sa.text("state = 'pending'")),
+    partial_index("ix_approval_pending", "expires_at", where="state = 'pending'"),
     sa.Index("ix_approval_subject", "subject_id"),
 )  # fmt: skip
 

@@ -21,10 +21,10 @@ from itertools import groupby
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.engine import Database
 from payctl.db.types import canonical
+from payctl.db.upsert import insert_into
 from payctl.ledger import blocks
 from payctl.ledger.blocks import Block
 from payctl.ledger.destinations import Destination, NotWritten
@@ -122,7 +122,7 @@ class Anchors:
         )
 
     def _remember(self, destination: Destination, number: int) -> None:
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(anchor)
+        insert = insert_into(anchor, is_sqlite=self._db.is_sqlite)
         values = {"block": number, "written_at": self._db.clock.now()}
         with self._db.transaction() as tx:
             tx.execute(

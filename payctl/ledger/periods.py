@@ -15,12 +15,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db import audit
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.permissions import require
+from payctl.db.upsert import insert_into
 from payctl.errors import Conflict, InvalidInput
 from payctl.ledger.accounts import full_code
 from payctl.ledger.book import Book
@@ -118,7 +118,7 @@ class Periods:
         )
         if earlier is not None:
             raise Conflict("ledger.period_order", period=yyyymm, earlier=earlier)
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(period)
+        insert = insert_into(period, is_sqlite=self._db.is_sqlite)
         tx.execute(insert.values(yyyymm=yyyymm, state="closing").on_conflict_do_nothing())
         tx.execute(
             sa.update(period)

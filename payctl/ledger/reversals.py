@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.engine import Database
+from payctl.db.upsert import insert_into
 from payctl.errors import Conflict, InvalidInput, NotFound
 from payctl.ids import encode
 from payctl.ledger.model import Draft, Leg, Refusal
@@ -44,7 +44,7 @@ def lock(db: Database, tx: sa.Connection, journal_id: UUID) -> dict[str, int]:
         }
         for row in sizes
     ]
-    insert = (sqlite if db.is_sqlite else postgresql).insert(reversal_cap)
+    insert = insert_into(reversal_cap, is_sqlite=db.is_sqlite)
     tx.execute(insert.values(rows).on_conflict_do_nothing())
     caps = tx.execute(
         sa.select(reversal_cap)

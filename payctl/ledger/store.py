@@ -14,12 +14,12 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db import audit
 from payctl.db.actor import Actor
 from payctl.db.driver import driver_execute
 from payctl.db.engine import Database
+from payctl.db.upsert import insert_into
 from payctl.errors import Conflict, NotFound
 from payctl.ledger.accounts import full_code, line_of, owner_of
 from payctl.ledger.tables import account, balance
@@ -184,10 +184,8 @@ def _open(db: Database, tx: sa.Connection, keys: list[AccountKey]) -> None:
     wait for each other in one direction only; whoever comes second finds the first one's rows.
     """
     rows = [_account_row(db, code, currency) for code, currency in keys]
-    insert = (sqlite if db.is_sqlite else postgresql).insert
-    made = tx.scalars(
-        insert(account).values(rows).on_conflict_do_nothing().returning(account.c.id)
-    ).all()
+    insert = insert_into(account, is_sqlite=db.is_sqlite)
+    made = tx.scalars(insert.values(rows).on_conflict_do_nothing().returning(account.c.id)).all()
     _opened(tx).update(made)
     stripes = [
         {

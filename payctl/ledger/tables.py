@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, by_index, ddl, table
+from payctl.db.metadata import append_only, by_index, ddl, partial_index, table
 from payctl.db.types import Bytes, Id, Int, Json, Moment, Small, Text
 from payctl.ledger.accounts import CHART, KINDS, NUMBER_EXCEPTIONS
 from payctl.money import EXPONENTS
@@ -37,7 +37,7 @@ account_number = table(
 account_number.info["seeded"] = "code IS NOT NULL"
 
 #: Whoever posts asks whether one of its accounts is closed: few are, so few are looked through.
-_CLOSED = sa.text("status = 'closed'")
+_CLOSED = "status = 'closed'"
 account = table(
     "account",
     sa.Column("id", Id, primary_key=True),
@@ -63,7 +63,7 @@ account = table(
     sa.CheckConstraint("status IN ('open', 'closed')", name="status"),
     sa.CheckConstraint("(status = 'closed') = (closed_at IS NOT NULL)", name="closed_at"),
     sa.Index("ix_account_owner", "owner"),
-    sa.Index("ix_account_closed", "id", postgresql_where=_CLOSED, sqlite_where=_CLOSED),
+    partial_index("ix_account_closed", "id", where=_CLOSED),
 )
 
 balance = table(
@@ -101,12 +101,8 @@ journal = table(
     sa.CheckConstraint("legs >= 2", name="legs"),
     sa.CheckConstraint("period BETWEEN 190001 AND 999912", name="period"),
     sa.CheckConstraint("length(content_hash) = 32", name="content_hash"),
-    sa.Index("ix_journal_payment", "payment_id",
-             postgresql_where=sa.text("payment_id IS NOT NULL"),
-             sqlite_where=sa.text("payment_id IS NOT NULL")),
-    sa.Index("ix_journal_reverses", "reverses_id",
-             postgresql_where=sa.text("reverses_id IS NOT NULL"),
-             sqlite_where=sa.text("reverses_id IS NOT NULL")),
+    partial_index("ix_journal_payment", "payment_id", where="payment_id IS NOT NULL"),
+    partial_index("ix_journal_reverses", "reverses_id", where="reverses_id IS NOT NULL"),
     postgresql_partition_by="RANGE (id)",
 )  # fmt: skip
 
@@ -115,8 +111,7 @@ journal = table(
 LATE = journal.c.effective_at < journal.c.posted_at
 EARLY = journal.c.effective_at > journal.c.posted_at
 for _name, _where in (("late", LATE), ("early", EARLY)):
-    sa.Index(f"ix_journal_{_name}", journal.c.effective_at, journal.c.id,
-             postgresql_where=_where, sqlite_where=_where)  # fmt: skip
+    partial_index(f"ix_journal_{_name}", journal.c.effective_at, journal.c.id, where=_where)
 
 entry = table(
     "entry",
@@ -185,8 +180,7 @@ hold = table(
     sa.CheckConstraint(
         "(state = 'open') = (captured_minor + voided_minor < amount_minor)", name="open"
     ),
-    sa.Index("ix_hold_due", "expires_at", postgresql_where=sa.text("state = 'open'"),
-             sqlite_where=sa.text("state = 'open'")),
+    partial_index("ix_hold_due", "expires_at", where="state = 'open'"),
 )  # fmt: skip
 
 #: What happened to a hold; ``hold`` itself is only its sum.

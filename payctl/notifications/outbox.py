@@ -14,10 +14,10 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.engine import Database
 from payctl.db.types import Id, Json, Moment, Text, canonical
+from payctl.db.upsert import insert_into
 from payctl.errors import InvalidInput
 from payctl.ids import PREFIXES, encode
 from payctl.notifications.tables import notification
@@ -130,7 +130,7 @@ class Outbox:
             .select_from(table)
         )
         columns = [column.name for column in table.columns]
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(table)
+        insert = insert_into(table, is_sqlite=self._db.is_sqlite)
         statement: sa.Executable = (
             insert.from_select(columns, sequence, include_defaults=False)
             .on_conflict_do_nothing(index_elements=["object_kind", "object_id", "sequence"])

@@ -13,13 +13,13 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.countries import COUNTRIES
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
 from payctl.db.permissions import require
+from payctl.db.upsert import insert_into
 from payctl.errors import InvalidInput, NotFound
 from payctl.parties.tables import KINDS, STATUSES, party
 
@@ -60,7 +60,7 @@ class Parties:
         found = self._find(tx, ref)
         if found is not None:
             return found
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
+        insert = insert_into(party, is_sqlite=self._db.is_sqlite)
         values = self.fresh(ref, kind=kind)
         tx.execute(insert.values(values).on_conflict_do_nothing(index_elements=["ref"]))
         return self.get(tx, ref)
@@ -90,7 +90,7 @@ class Parties:
         """Make the organisers among *refs* that are new, in one statement and in their order, so
         that two transactions wait for each other in one direction only.
         """
-        insert = (sqlite if self._db.is_sqlite else postgresql).insert(party)
+        insert = insert_into(party, is_sqlite=self._db.is_sqlite)
         rows = [self.fresh(ref) for ref in sorted(set(refs))]
         if rows:
             tx.execute(insert.on_conflict_do_nothing(index_elements=["ref"]), rows)

@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.clock import SystemClock
 from payctl.db.engine import Database
 from payctl.db.rows import insert_sqlite
 from payctl.db.types import Int, Moment
+from payctl.db.upsert import insert_into
 from payctl.payments.breaker_model import WINDOW_MINUTES, Breaker, State, minute_of
 from payctl.payments.gateway_tables import breaker, breaker_change, breaker_sample
 
@@ -74,7 +74,9 @@ def lock(db: Database, tx: sa.Connection, account: str, op_class: str) -> tuple[
     row = tx.execute(query).mappings().one_or_none()
     if row is None:
         fresh = {"account": account, "op_class": op_class, "since": server_time(db)}
-        tx.execute(_insert(db, breaker).values(**fresh).on_conflict_do_nothing())
+        tx.execute(
+            insert_into(breaker, is_sqlite=db.is_sqlite).values(**fresh).on_conflict_do_nothing()
+        )
         row = tx.execute(query).mappings().one()
     return _breaker(row), row["now"]
 
@@ -126,7 +128,7 @@ def add_samples(
         write_samples(tx, sample_rows(db, stripe, counts))
         return
     for (account, op_class), values in sorted(counts.items()):
-        statement = postgresql.insert(breaker_sample).values(
+        statement = insert_into(breaker_sample, is_sqlite=False).values(
             account=account,
             op_class=op_class,
             minute=server_minute(db),
@@ -212,7 +214,3 @@ def _breaker(row: sa.RowMapping) -> Breaker:
 
 
 _FIELDS: Iterable[str] = tuple(field.name for field in fields(Breaker))
-
-
-def _insert(db: Database, table: sa.Table) -> Any:
-    return sqlite.insert(table) if db.is_sqlite else postgresql.insert(table)

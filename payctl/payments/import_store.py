@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.tables import idempotency as keys
+from payctl.db.upsert import insert_into
 from payctl.payments import tables as t
 from payctl.payments.import_rows import ImportRow
 from payctl.payments.model import AttemptState, Operation, PaymentStatus
@@ -57,7 +57,7 @@ def claim(
         }
         for row in sorted(rows, key=lambda row: row.wanted.key)
     ]  # fmt: skip
-    insert = (sqlite if db.is_sqlite else postgresql).insert(keys)
+    insert = insert_into(keys, is_sqlite=db.is_sqlite)
     statement = insert.on_conflict_do_nothing().returning(keys.c.key, keys.c.subject_id)
     ours = {row.key: row.subject_id for row in tx.execute(statement, wanted)}
     others = [row["key"] for row in wanted if row["key"] not in ours]

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.engine import Database
+from payctl.db.upsert import insert_into
 from payctl.errors import PayctlError
 from payctl.gateways.base import BalanceLine, Gateway
 from payctl.payments.float_tables import gateway_balance
@@ -75,7 +75,7 @@ def keep(db: Database, answers: Sequence[Answered]) -> None:
     told = [each for each in answers if each.error is None]
     if not told:
         return
-    now, insert = db.clock.now(), (sqlite if db.is_sqlite else postgresql).insert(gateway_balance)
+    now, insert = db.clock.now(), insert_into(gateway_balance, is_sqlite=db.is_sqlite)
     rows = [
         {
             "account": each.account, "part": line.part, "currency": line.currency,

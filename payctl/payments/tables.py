@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, table
+from payctl.db.metadata import append_only, partial_index, table
 from payctl.db.types import Bytes, Flag, Id, Int, Json, Moment, Text
 from payctl.gateways.disputes import DisputeStatus
 from payctl.payments.model import (
@@ -98,12 +98,7 @@ payment = table(
     sa.Index("ix_payment_order", "order_ref"),
     sa.Index("ix_payment_organiser", "organiser", "id"),
     sa.Index("ix_payment_phone", "phone"),
-    sa.Index(
-        "payment_due",
-        "next_check_at",
-        postgresql_where=sa.text("next_check_at IS NOT NULL"),
-        sqlite_where=sa.text("next_check_at IS NOT NULL"),
-    ),
+    partial_index("payment_due", "next_check_at", where="next_check_at IS NOT NULL"),
 )
 
 payment_line = table(
@@ -169,12 +164,7 @@ refund = table(
     sa.CheckConstraint(_in("state", RefundState), name="state"),
     sa.CheckConstraint(f"{_RESTING_REFUND} OR next_check_at IS NOT NULL", name="due"),
     sa.Index("ix_refund_payment", "payment_id"),
-    sa.Index(
-        "refund_due",
-        "next_check_at",
-        postgresql_where=sa.text("next_check_at IS NOT NULL"),
-        sqlite_where=sa.text("next_check_at IS NOT NULL"),
-    ),
+    partial_index("refund_due", "next_check_at", where="next_check_at IS NOT NULL"),
 )
 
 attempt = table(
@@ -226,33 +216,16 @@ attempt = table(
     sa.UniqueConstraint("gateway_account", "our_reference"),
     sa.UniqueConstraint("gateway_account", "idempotency_key"),
     sa.UniqueConstraint("subject_id", "operation", "no"),
-    sa.Index(
-        "attempt_live",
-        "subject_id",
-        "operation",
-        unique=True,
-        postgresql_where=sa.text(_LIVE),
-        sqlite_where=sa.text(_LIVE),
-    ),
-    sa.Index(
+    partial_index("attempt_live", "subject_id", "operation", unique=True, where=_LIVE),
+    partial_index(
         "attempt_provider_reference",
         "gateway_account",
         "operation",
         "provider_reference",
         unique=True,
-        postgresql_where=sa.text(
-            "operation IN ('collect', 'payout', 'refund') AND provider_reference IS NOT NULL"
-        ),
-        sqlite_where=sa.text(
-            "operation IN ('collect', 'payout', 'refund') AND provider_reference IS NOT NULL"
-        ),
+        where="operation IN ('collect', 'payout', 'refund') AND provider_reference IS NOT NULL",
     ),
-    sa.Index(
-        "attempt_due",
-        "next_check_at",
-        postgresql_where=sa.text(_LIVE),
-        sqlite_where=sa.text(_LIVE),
-    ),
+    partial_index("attempt_due", "next_check_at", where=_LIVE),
     sa.Index("ix_attempt_payment", "payment_id"),
     sa.Index("ix_attempt_reference", "provider_reference"),
 )
@@ -322,10 +295,5 @@ dispute = table(
     sa.CheckConstraint("settled OR next_check_at IS NOT NULL", name="due"),
     sa.UniqueConstraint("gateway_account", "provider_reference"),
     sa.Index("ix_dispute_payment", "payment_id"),
-    sa.Index(
-        "dispute_due",
-        "next_check_at",
-        postgresql_where=sa.text("next_check_at IS NOT NULL"),
-        sqlite_where=sa.text("next_check_at IS NOT NULL"),
-    ),
+    partial_index("dispute_due", "next_check_at", where="next_check_at IS NOT NULL"),
 )

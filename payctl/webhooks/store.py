@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from payctl.db.upsert import insert_into
 from payctl.errors import NotFound
 from payctl.ids import encode
 from payctl.webhooks.model import Stored
@@ -20,7 +20,7 @@ _c = webhook_event.c
 
 def insert(tx: sa.Connection, values: Mapping[str, Any], *, is_sqlite: bool) -> bool:
     """Store an event unless it is there already; says whether it did."""
-    statement = (sqlite if is_sqlite else postgresql).insert(webhook_event).values(dict(values))
+    statement = insert_into(webhook_event, is_sqlite=is_sqlite).values(dict(values))
     statement = statement.on_conflict_do_nothing(index_elements=["account", "dedupe"])
     return tx.execute(statement.returning(_c.id)).first() is not None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import table
+from payctl.db.metadata import partial_index, table
 from payctl.db.types import Bytes, Id, Int, Json, Moment, Text
 
 #: ``dedupe`` is the provider's event id, or ``sha256:`` and the hash of the body where there is
@@ -48,17 +48,15 @@ webhook_event = table(
     sa.CheckConstraint("state IN ('received', 'applied') OR reason IS NOT NULL", name="reason"),
     sa.CheckConstraint("length(body) <= 262144", name="body"),
 )
-sa.Index(
+partial_index(
     "ix_webhook_event_due",
     webhook_event.c.next_try_at,
-    postgresql_where=webhook_event.c.next_try_at.is_not(None),
-    sqlite_where=webhook_event.c.next_try_at.is_not(None),
+    where=webhook_event.c.next_try_at.is_not(None),
 )
 sa.Index("ix_webhook_event_provider_reference", webhook_event.c.provider_reference)
-sa.Index(
+partial_index(
     "ix_webhook_event_token_hash",
     webhook_event.c.token_hash,
-    postgresql_where=webhook_event.c.token_hash.is_not(None),
-    sqlite_where=webhook_event.c.token_hash.is_not(None),
+    where=webhook_event.c.token_hash.is_not(None),
 )
 sa.Index("ix_webhook_event_our_reference", webhook_event.c.our_reference)

@@ -88,9 +88,15 @@ def test_a_migrated_book_is_the_declared_one_to_the_last_trigger(
 RAW = {"xid", "ix_journal_xid"}
 
 
-def test_alembic_itself_sees_no_difference(empty: Database) -> None:
+def test_alembic_itself_sees_no_difference(
+    empty: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
+    from sqlalchemy.dialects.postgresql import base
+
+    # SQLAlchemy does not know the type of the column ``xid`` (xid8), which is left out below.
+    monkeypatch.setitem(base.ischema_names, "xid8", sa.BigInteger)
 
     migrate.upgrade(empty)
     names = set(load().tables)
