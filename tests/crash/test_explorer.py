@@ -32,8 +32,8 @@ PROVIDERS = {"sqlite": 2, "postgresql": 1}
 #: Kinds of story of which each fate meets one provider, and every fourth fate PostgreSQL.
 FEWER = ("approval", "payout")
 #: Of the points of a story every n-th is tried.
-KILL_STRIDE = {"sqlite": 37, "postgresql": 97}
-PAUSE_STRIDE = {"sqlite": 83, "postgresql": 127}
+KILL_STRIDE = {"sqlite": 67, "postgresql": 151}
+PAUSE_STRIDE = {"sqlite": 151, "postgresql": 211}
 #: A pause past the lease, and one past the lease and the provider's horizon.
 SHORT_S = LEASE.total_seconds() + 5
 LONG_S = SHORT_S + 10 * stories.HORIZON_S

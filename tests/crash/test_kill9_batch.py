@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(200)]
 DOORS = {"sqlite": 1, "postgresql": 2}
 ROUNDS = 3
 #: More than a door answers before it is killed.
-MANY = 4000
+MANY = 2000
 TERMS = {
     "late_horizon_s": 60, "decline_rate": 0.05, "gateway_decline_rate": 0.1, "lost_rate": 0.1,
     "not_sent_rate": 0.02, "latency_ms": 5,
@@ -71,7 +71,7 @@ def round_of(home: Home, count: int, number: int, answers: Answers, sent: set[st
     for door in doors:
         first = door.answer()
         answers[first["key"]].append(first)
-    time.sleep(Random(number).uniform(0.4, 0.9))
+    time.sleep(Random(number).uniform(0.2, 0.5))
     for door in doors:
         door.kill()
         for answer in door.rest():

@@ -22,6 +22,8 @@ TERMS = {
     "latency_ms": 5,
 }  # fmt: skip
 NAMES = ("one", "two")
+#: From so many payments on a worker says, by a file, that it works.
+FIRST = 5
 
 
 def services(url: str, folder: Path, terms: Mapping[str, Any] = TERMS, **options: object) -> App:
@@ -46,6 +48,8 @@ def main(url: str, folder: Path, seed: int) -> None:
                 key=key, amount_minor=dice.randint(500, 9000), currency="EUR", method="card",
                 organiser=f"org-{dice.randint(1, 4)}", order=f"o-{key}", country="FR",
             ))  # fmt: skip
+            if number >= FIRST:
+                (folder / f"{seed}.works").touch()
             if paid.payment.captured_minor and dice.random() < 0.3:
                 app.refunds.create(OPERATOR, paid.payment.id, key=key, reason="soak")
         except PayctlError as error:
