@@ -14,6 +14,7 @@ from tests.benchmarks import (
     gateways,
     growth,
     machine,
+    pgledger,
     report,
     startup,
     throughput,
@@ -21,17 +22,10 @@ from tests.benchmarks import (
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Result
 
-
-def pgledger(_bench: Bench) -> Iterator[Result]:
-    """Goal 2."""
-    reason = "needs pgledger's source, which is no part of payctl; nothing is downloaded here"
-    yield Result("2", "goal 1 against pgledger posting the same payment", reason=reason)
-
-
 BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "captures": throughput.captures,
     "journals": throughput.journals,
-    "pgledger": pgledger,
+    "pgledger": pgledger.payments,
     "batches": throughput.batches,
     "process": throughput.payments,
     "door": door.payments,

@@ -95,6 +95,10 @@ class Server:
         """
         return self._copy(self._template_book, name)
 
+    def empty(self, name: str) -> str:
+        """URL of a database with nothing in it."""
+        return self._copy("template1", name)
+
     @cached_property
     def _template_book(self) -> str:
         url = self._copy("template1", "template_book")
@@ -112,24 +116,24 @@ class Server:
 
     def settle(self, url: str) -> None:
         """Let the server have its statistics and its pages on disk before a book is measured."""
-        with psycopg.connect(_plain(url), autocommit=True) as connection:
+        with psycopg.connect(plain(url), autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
             connection.execute("CHECKPOINT")
 
     # -- how ------------------------------------------------------------------------------------
 
     def _run(self, statement: str) -> None:
-        with psycopg.connect(_plain(self._server.url), autocommit=True) as connection:
+        with psycopg.connect(plain(self._server.url), autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def _ask(self, query: str) -> Any:
-        with psycopg.connect(_plain(self._server.url)) as connection:
+        with psycopg.connect(plain(self._server.url)) as connection:
             row = connection.execute(query.encode()).fetchone()
         assert row is not None
         return row[0]
 
 
-def _plain(url: str) -> str:
+def plain(url: str) -> str:
     """The URL as the driver writes it, without SQLAlchemy's name of the driver."""
     return url.replace("+psycopg", "")
 
