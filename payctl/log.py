@@ -1,8 +1,11 @@
-"""The log: one JSON object a line in a file, redacted, with one id for everything a run wrote.
+"""The log: one JSON object a line, redacted, with one correlation id for everything a run did.
 
 It is for what goes wrong and for long-lived processes; what happened to money stands in the ledger
 and the audit, never only here. No card number, resolved secret, phone number or e-mail address gets
 in. A log that cannot be written never stops a payment.
+
+The correlation id is the caller's (``PAYCTL_CORRELATION_ID``, a webhook's request id) or made here.
+It goes into each line, each stored exchange with a provider, the audit and each notification.
 """
 
 from __future__ import annotations
@@ -13,17 +16,26 @@ import re
 import secrets
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from payctl import pan
+from payctl import log_file, pan
 from payctl.clock import Clock, SystemClock
 from payctl.secret import conceal
 
+if TYPE_CHECKING:
+    from logging import Handler
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-#: A file that has grown past this is kept once as ``.1``.
-MAX_BYTES = 20_000_000
+#: Where lines can go, besides syslog.
+DESTINATIONS = ("file", "stdout", "stderr")
+#: What a caller may use as a correlation id.
+CORRELATION = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _MAX_FIELD = 4_000
 
 #: Shapes of provider keys and of tokens in headers and URLs, whether or not we ever resolved them.
@@ -36,52 +48,115 @@ _EMAIL = re.compile(r"\b([A-Za-z0-9])[A-Za-z0-9._%+-]*@([A-Za-z0-9.-]+\.[A-Za-z]
 
 @dataclass
 class Log:
-    """Where this process logs. ``correlation`` joins the lines of one run."""
+    """Where this process logs.
+
+    Attributes:
+        path: the file; ``None`` writes none.
+        level: the least level that is written.
+        correlation: joins the lines of one run.
+        to: one of :data:`DESTINATIONS`.
+        syslog: where lines go as well: a socket's path, or ``HOST:PORT`` (UDP).
+        keep_days: how long files of past days stay; 0 leaves rotation to logrotate.
+    """
 
     path: Path | None = None
     level: str = "info"
     clock: Clock = field(default_factory=SystemClock)
     correlation: str = field(default_factory=lambda: secrets.token_hex(6))
+    to: str = "file"
+    syslog: str | None = None
+    keep_days: int = 30
 
     def write(self, level: str, event: str, /, **fields: object) -> None:
-        """Append one line when *level* is high enough."""
-        if self.path is None or LEVELS[level] < LEVELS[self.level]:
+        """Write one line when *level* is high enough."""
+        if LEVELS[level] < LEVELS[self.level]:
             return
         line = {
             "at": self.clock.now().isoformat(timespec="milliseconds"),
             "level": level,
             "event": event,
-            "run": self.correlation,
+            "correlation_id": _given.get() or self.correlation,
             "pid": os.getpid(),
             **{name: _clean(value) for name, value in fields.items()},
         }
-        self._append(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        text = json.dumps(line, ensure_ascii=False, default=str)
+        self._safely(self.to, self._write, text)
+        if self.syslog is not None:
+            self._safely("syslog", self._to_syslog, level, text)
 
-    def _append(self, line: str) -> None:
-        if self.path is None:
-            return
+    def close(self) -> None:
+        """Let go of syslog."""
+        if "_syslog" in self.__dict__:
+            self._syslog.close()
+
+    def _safely(self, where: str, write: Callable[..., None], *what: str) -> None:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.path.exists() and self.path.stat().st_size > MAX_BYTES:
-                self.path.replace(self.path.with_name(self.path.name + ".1"))
-            # One write to a file opened for appending: lines of several processes do not mix.
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(descriptor, line.encode())
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            sys.stderr.write(f"note: the log could not be written: {error.strerror}\n")
+            write(*what)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            sys.stderr.write(f"note: the log could not be written to {where}: {why}\n")
+
+    def _write(self, text: str) -> None:
+        if self.to == "file":
+            if self.path is not None:
+                log_file.append(self.path, text + "\n", self.clock.now(), self.keep_days)
+            return
+        stream = sys.stdout if self.to == "stdout" else sys.stderr
+        stream.write(text + "\n")
+        stream.flush()
+
+    def _to_syslog(self, level: str, text: str) -> None:
+        import logging
+
+        self._syslog.handle(
+            logging.LogRecord("payctl", LEVELS[level], "", 0, f"payctl: {text}", None, None)
+        )
+
+    @cached_property
+    def _syslog(self) -> Handler:
+        from logging.handlers import SysLogHandler
+
+        class Syslog(SysLogHandler):
+            def handleError(self, record: object) -> None:
+                raise
+
+        where = self.syslog or ""
+        host, colon, port = where.rpartition(":")
+        return Syslog(address=(host, int(port)) if colon and port.isdigit() else where)
 
 
+#: The correlation id of what is being done, where one process does things for several callers.
+_given: ContextVar[str | None] = ContextVar("payctl_correlation", default=None)
 _log = Log()
 
 
-def configure(path: Path | None, level: str = "info", clock: Clock | None = None) -> Log:
-    """Direct this process's log; returns it. ``None`` writes nothing."""
+def configure(
+    path: Path | None, level: str = "info", clock: Clock | None = None, **how: Any
+) -> Log:
+    """Direct this process's log; returns it. ``None`` writes no file.
+
+    Args:
+        how: other fields of :class:`Log`.
+    """
     global _log
-    _log = Log(path, level, clock or SystemClock())
+    _log.close()
+    _log = Log(path, level, clock or SystemClock(), **how)
     return _log
+
+
+def correlation() -> str:
+    """The id that joins what is being done now."""
+    return _given.get() or _log.correlation
+
+
+@contextmanager
+def correlated(id_: str) -> Iterator[None]:
+    """What is done inside belongs to the caller's *id_*."""
+    token = _given.set(id_)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 def current() -> Log:

@@ -64,6 +64,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("log.level", "choice", "least level written to the log", "info",
             former="LOG_LEVEL", choices=LEVELS),
     Setting("log.file", "text", "the log file; default: in your state directory"),
+    Setting("log.to", "choice", "where the log goes; a command whose answer is on stdout writes it"
+            " to stderr instead", "file", choices=("file", "stdout", "stderr")),
+    Setting("log.syslog", "text", "syslog that gets each line as well: /dev/log or HOST:PORT"),
+    Setting("log.keep_days", "integer", "days that log files of the past stay; 0 leaves rotation to"
+            " logrotate", 30, minimum=0, maximum=3650),
     Setting("ledger.anchors", "places", "where hashes of sealed blocks are kept outside the book:"
             " path:/FOLDER, git:/REPOSITORY, cmd:PROGRAM ARGS"),
     Setting("disputes.keep_commission", "switch", "whether a lost dispute leaves us our commission"
@@ -90,6 +95,7 @@ CALL_VARIABLES: Mapping[str, str] = {
     "PAYCTL_CONFIG": "configuration file to read instead of the usual ones",
     "PAYCTL_OUTPUT": "output format when neither -o nor --json is given",
     "PAYCTL_TZ": "time zone of printed times when --tz is not given",
+    "PAYCTL_CORRELATION_ID": "id that joins what this call does in log, audit and notifications",
     "PAYCTL_NO_INPUT": "refuse instead of asking, as --no-input does",
     "PAYCTL_DEBUG": "show the traceback of an unexpected error, as --debug does",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from payctl import ids
+from payctl import ids, log
 from payctl.cli.framework import (
     AfterOption,
     Column,
@@ -110,9 +110,8 @@ def run_job(name: NameArgument, limit: LimitOption = 500) -> None:
             id_key="job",
         )
         return
-    report = jobs.run(
-        services, name, limit=limit, host=socket.gethostname(), session=f"pid {os.getpid()}"
-    )
+    who = f"pid {os.getpid()} run {log.correlation()}"
+    report = jobs.run(services, name, limit=limit, host=socket.gethostname(), session=who)
     emit(
         {"job": name, "counts": dict(report.counts), "failed": report.failed},
         "payctl.job_report/1",

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
+#: Names the caller's correlation id.
+CORRELATION_ID = "PAYCTL_CORRELATION_ID"
+
 
 @dataclass
 class Session:
@@ -161,23 +164,44 @@ class Session:
 
     @cached_property
     def app(self) -> App:
-        """The services of this profile; opens the log and the database."""
+        """The services of this profile; opens the log and the database.
+
+        Raises:
+            InvalidInput: ``usage.correlation_id``.
+        """
+        from payctl import log
         from payctl.app import App
 
         config = self.config
         self.open_log()
+        given = self.environ.get(CORRELATION_ID)
+        if given and log.correlation() != given:
+            raise InvalidInput("usage.correlation_id", field=CORRELATION_ID)
         return App.open(config)
 
-    def open_log(self) -> None:
-        """Direct the log to the profile's file, or to the usual one when there is no profile."""
+    def open_log(self, *, service: bool = False) -> None:
+        """Direct the log to where the profile says, or to the usual file when there is no profile.
+
+        Args:
+            service: this process answers nobody on its standard output, so the log may go there.
+        """
         from payctl import log
         from payctl.config_layers import state_dir
 
+        path, level, how = state_dir(self.environ) / "payctl.log", "info", {}
         try:
-            path, level = Path(self.config.get("log.file")), str(self.config.get("log.level"))
+            get = self.config.get
+            path, level = Path(get("log.file")), str(get("log.level"))
+            how = {"to": get("log.to"), "syslog": get("log.syslog"),
+                   "keep_days": get("log.keep_days")}  # fmt: skip
         except PayctlError:
-            path, level = state_dir(self.environ) / "payctl.log", "info"
-        log.configure(path, level)
+            pass  # the command itself tells what is wrong with the profile
+        if how.get("to") == "stdout" and not service:
+            how["to"] = "stderr"
+        given = self.environ.get(CORRELATION_ID, "")
+        if log.CORRELATION.fullmatch(given):
+            how["correlation"] = given
+        log.configure(path, level, **how)
 
     @cached_property
     def unchecked_app(self) -> App:

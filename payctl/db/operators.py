@@ -19,6 +19,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
@@ -78,7 +79,7 @@ class Operators:
             token=token,
             local=user_name() if self._db.is_sqlite else None,
             host=socket.gethostname(),
-            session=f"{user_name()} pid {os.getpid()}",
+            session=f"{user_name()} pid {os.getpid()} run {log.correlation()}",
             command=command,
         )
 

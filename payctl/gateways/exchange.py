@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from payctl import pan
+from payctl import log, pan
 from payctl.gateways.numbering import PLANS
 
 #: Headers worth keeping; any other might carry credentials.
@@ -135,6 +135,7 @@ def record(
         (v for k, v in request_headers.items() if k.lower() == "content-type"), ""
     )
     return {
+        "correlation_id": log.correlation(),
         "method": method.upper(),
         "url": text(f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}", kept),
         "query": form(split.query, kept),

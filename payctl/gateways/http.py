@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from payctl import log
 from payctl.clock import Clock
 from payctl.gateways import exchange
 from payctl.gateways.base import Answer, Outcome, Probe, RejectKind, no_probe
@@ -133,6 +134,10 @@ class Http:
             method=method, url=url, request_headers=headers, request_body=body, status=status,
             response_headers=got, response_body=content, fault=error, latency_ms=latency,
             secrets=self._secrets(),
+        )  # fmt: skip
+        log.info(
+            "provider.call", method=method, url=kept["url"], status=status, fault=error,
+            ms=latency,
         )  # fmt: skip
         return Reply(status, got, content, fault, error, latency, kept)
 
