@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 from payctl import money
 
+#: From nothing to a full bar.
+_BARS = " \u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 #: C0 and C1 controls and the marks that turn the direction of writing.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -23,7 +25,7 @@ class Column:
     Args:
         key: key in the object; ``route.gateway`` looks inside a nested one.
         kind: ``text``, ``long`` (wrapped instead of cut), ``id``, ``money``, ``rate`` (parts per
-            million), ``time``, ``number`` or ``state``.
+            million), ``time``, ``number``, ``state`` or ``trend`` (numbers in order of time).
         label: heading; default: the key, translated.
         currency: for money, the key beside it that holds the currency code.
         rank: when a table is too wide, columns of the highest rank are left out first; 0 never is.
@@ -73,6 +75,8 @@ def human(item: Mapping[str, Any], column: Column, tz: ZoneInfo) -> str:
         return money.format_money(int(value), currency) if currency else str(value)
     if column.kind == "rate":
         return money.format_rate(int(value))
+    if column.kind == "trend":
+        return sparkline(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(tz):%Y-%m-%d %H:%M:%S}"
     return tame(_words(value), " ")
@@ -87,9 +91,17 @@ def machine(item: Mapping[str, Any], column: Column, decimal: str = ".") -> str:
         currency = lookup(item, column.currency)
         text = money.format_amount(int(value), currency) if currency else str(value)
         return text.replace(".", decimal)
+    if column.kind == "trend":
+        return " ".join(map(str, value))
     if isinstance(value, datetime):
         return rfc3339(value)
     return _words(value)
+
+
+def sparkline(numbers: Sequence[int]) -> str:
+    """Numbers as bars, the greatest one as a full bar; nothing stays empty."""
+    most = max(numbers, default=0)
+    return "".join(_BARS[-(-number * 8 // most) if number else 0] for number in numbers) or "-"
 
 
 def machine_columns(columns: Sequence[Column]) -> list[tuple[str, Column]]:

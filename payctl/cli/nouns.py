@@ -59,6 +59,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("audit", "who did what, in an unbroken chain"),
             ("config", "settings, where each comes from, and whether they hold"),
             ("today", "what needs you now (also: payctl alone)"),
+            ("stats", "what was sold lately, on a screen that refreshes itself"),
             ("trace", "one time-line for any id: where is the money now"),
             ("doctor", "is this installation healthy, and how to fix it"),
             ("demo", "a whole event's story on a scratch book"),

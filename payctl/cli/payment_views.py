@@ -135,8 +135,11 @@ STATISTICS = (
     Column("success_ppm", "rate", label="success", rank=0),
     Column("captured_minor", "money", label="captured", rank=0),
     Column("refunded_minor", "money", label="refunded", rank=1),
-    Column("commission_minor", "money", label="commission", rank=2),
-    Column("amount_minor", "money", label="asked for", rank=3),
+    Column("gateway_p95_ms", "number", label="p95 ms", rank=2),
+    Column("trend", "trend", rank=2),
+    Column("commission_minor", "money", label="commission", rank=3),
+    Column("gateway_p50_ms", "number", label="p50 ms", rank=3),
+    Column("amount_minor", "money", label="asked for", rank=4),
 )
 _CANDIDATES = Section(
     "candidates",

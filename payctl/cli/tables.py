@@ -13,7 +13,7 @@ from rich.text import Text
 
 _RIGHT = frozenset({"money", "number", "rate"})
 #: These are never cut: half an id or half an amount is worse than none.
-_WHOLE = frozenset({"money", "number", "rate", "id", "time"})
+_WHOLE = frozenset({"money", "number", "rate", "id", "time", "trend"})
 _MIN_TEXT = 12
 _GAP = 2
 _STATE_STYLES = {

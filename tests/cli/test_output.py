@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from payctl.cli import output, session
-from payctl.cli.cells import Column, Section, escaped, human, machine_columns, to_json
+from payctl.cli.cells import Column, Section, escaped, human, machine_columns, sparkline, to_json
 from payctl.cli.entries import emit_entries, entries_json
 from payctl.cli.flags import Flags
 from payctl.cli.session import Session
@@ -271,3 +271,14 @@ def test_no_text_steers_the_terminal_or_breaks_a_line(text: str) -> None:
     for form in (shown, escaped(text)):
         assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in form)
     assert len(escaped(text).split("\t")) == 1
+
+
+@pytest.mark.parametrize(
+    ("numbers", "bars"),
+    [
+        ([], "-"), ([0, 0], "  "), ([0, 1, 1], " ██"), ([1, 800, 400], "▁█▄"), ([8, 7, 1], "█▇▁"),
+    ],
+)  # fmt: skip
+def test_a_trend_is_drawn_against_its_greatest_number(numbers: list[int], bars: str) -> None:
+    """Something is never drawn as nothing."""
+    assert sparkline(numbers) == bars

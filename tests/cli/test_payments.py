@@ -352,6 +352,21 @@ def test_statistics_never_add_currencies_together(kit: Kit) -> None:
     assert run("payments", "statistics", "--by", "shoe", app=kit.app).code == 2
 
 
+def test_stats_show_what_was_sold_lately_and_refresh_themselves(kit: Kit) -> None:
+    paid(kit)
+    kit.clock.advance(timedelta(hours=2))
+    lines = check(run("stats", "--json", app=kit.app).json)["items"]
+    assert [(each["value"], each["captured_minor"]) for each in lines] == [("cards", 2500)]
+    assert sum(lines[0]["trend"]) == 1 and lines[0]["gateway_p95_ms"] is not None
+    assert check(run("stats", "--last", "1h", "--json", app=kit.app).json)["items"] == []
+    seen = run("stats", "--watch", "--every", "1", "--for", "0m", "-o", "csv", app=kit.app)
+    assert seen.code == 0 and "0 0 0 1 0," in seen.out
+    table = run("stats", "-o", "table", app=kit.app)
+    assert "\u2588" in table.out and max(map(len, table.out.splitlines())) <= 80
+    for words in (["--last", "soon"], ["--every", "0"], ["--by", "shoe"]):
+        assert run("stats", *words, app=kit.app).code == 2, words
+
+
 def test_a_live_profile_shows_itself_and_the_amount_before_it_takes_money(
     kit: Kit, tmp_path: Path
 ) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from payctl.errors import InvalidInput, NotFound
 from payctl.payments.details import PaymentFilter, RefundFilter
 from payctl.payments.queries import Queries
-from payctl.payments.statistics import KEYS, Statistics
+from payctl.payments.statistics import KEYS, Statistics, percentile
 from tests.payments.kit import OPERATOR, Kit
 
 pytestmark = pytest.mark.integration
@@ -177,6 +180,57 @@ def test_a_day_is_one_of_the_books_zone(kit: Kit, zone: str, days: list[str]) ->
     kit.pay("b", token="tok_decline_card_declined")
     found = Statistics(kit.app.db, ZoneInfo(zone)).by("day", PaymentFilter())
     assert [line.value for line in found] == days
+
+
+@given(st.lists(st.integers(0, 50), min_size=1), st.integers(1, 1_000_000))
+def test_a_percentile_is_the_least_value_that_enough_are_not_above(
+    values: list[int], share_ppm: int
+) -> None:
+    found = percentile(Counter(values), share_ppm)
+    assert found in values
+    at_most = [sum(other <= each for other in values) * 1_000_000 for each in values]
+    enough = {each for each, count in zip(values, at_most, strict=True)
+              if count >= share_ppm * len(values)}  # fmt: skip
+    assert found == min(enough)
+
+
+def test_the_course_of_a_line_counts_every_payment_once(kit: Kit) -> None:
+    mixed(kit)
+    made = [each.payment for each in Queries(kit.app.db).payments(PaymentFilter()).items]
+    start = min(each.created_at for each in made)
+    zone, week = ZoneInfo("UTC"), PaymentFilter(since=start, until=start + timedelta(days=12))
+    [xof] = [e for e in Statistics(kit.app.db, zone).by("currency", week) if e.currency == "XOF"]
+    # Twelve days in 24 steps of half a day; the only one in XOF was made two days after the first.
+    assert xof.trend == tuple(int(step == 4) for step in range(24))
+    for line in Statistics(kit.app.db, zone).by("gateway", PaymentFilter()):
+        assert sum(line.trend) == line.payments
+    assert {line.trend for line in Statistics(kit.app.db, zone).by("day", week)} == {()}
+
+
+def test_each_gateway_is_told_its_own_time(kit: Kit) -> None:
+    """A payment that failed over asked two of them."""
+    for name, ms in (("cards", 40), ("momo", 900)):
+        gateway = kit.gateways[name]
+        gateway.terms = replace(gateway.terms, latency_ms=ms)
+    for number in range(3):
+        kit.pay(f"k{number}")
+    kit.pay("over", token="tok_decline_gateway_specific", preferred=("cards", "momo"))
+    lines = Statistics(kit.app.db, ZoneInfo("UTC")).by("gateway", PaymentFilter())
+    took = {line.value: (line.gateway_p50_ms, line.gateway_p95_ms) for line in lines}
+    assert took == {"cards": (40, 40), "momo": (900, 900)}
+    [whole] = Statistics(kit.app.db, ZoneInfo("UTC")).by("currency", PaymentFilter())
+    assert (whole.gateway_p50_ms, whole.gateway_p95_ms) == (40, 900)
+
+
+def test_hours_and_reasons(kit: Kit) -> None:
+    mixed(kit)
+    zone = ZoneInfo("Asia/Kathmandu")  # a quarter of an hour off, as few are
+    hours = [line.value for line in Statistics(kit.app.db, zone).by("hour", PaymentFilter())]
+    assert hours[0] == "2026-11-02 14:00"  # 09:00 UTC is 14:45 there
+    why = {
+        line.value: line.failed for line in Statistics(kit.app.db, zone).by("code", PaymentFilter())
+    }
+    assert why["card_declined"] == 1 and why["-"] == 0
 
 
 def test_an_unknown_key_of_statistics_is_refused(kit: Kit) -> None:
