@@ -119,8 +119,8 @@ def of_payment(tx: sa.Connection, payment_id: UUID, *, whole: bool = True) -> Do
         NotFound: ``payment.not_found``.
     """
     found = detail(tx, payment_id)
-    refunds = [refund.id for refund in found.refunds]
-    cases = _cases(tx, case_record.c.subject_id.in_([payment_id, *refunds]))
+    parts = [*(each.id for each in found.refunds), *(each.id for each in found.disputes)]
+    cases = _cases(tx, case_record.c.subject_id.in_([payment_id, *parts]))
     posted = tuple(journals.stream(tx, journal.c.payment_id == payment_id))
     if not whole:
         return Dossier(found, posted, cases)
@@ -128,10 +128,10 @@ def of_payment(tx: sa.Connection, payment_id: UUID, *, whole: bool = True) -> Do
         found,
         posted,
         cases,
-        _approvals(tx, [*refunds, *(case.id for case, _ in cases)]),
+        _approvals(tx, [*parts, *(case.id for case, _ in cases)]),
         _calls(tx, [attempt.id for attempt in found.attempts]),
-        _hooks(tx, found.attempts),
-        _told(tx, [payment_id, *refunds, *(case.id for case, _ in cases)]),
+        _hooks(tx, found),
+        _told(tx, [payment_id, *parts, *(case.id for case, _ in cases)]),
     )
 
 
@@ -175,15 +175,18 @@ def _calls(tx: sa.Connection, attempts: Sequence[UUID]) -> tuple[Call, ...]:
     return tuple(Call(**row) for row in _rows(tx, query))
 
 
-def _hooks(tx: sa.Connection, attempts: Sequence[Attempt]) -> tuple[Hook, ...]:
-    """Events about an attempt: they name it by our reference, the provider's, or its secret."""
+def _hooks(tx: sa.Connection, found: PaymentDetail) -> tuple[Hook, ...]:
+    """Events about an attempt or a dispute: they name it by our reference, the provider's, or its
+    secret.
+    """
     followed = (Operation.CAPTURE, Operation.VOID)
-    named = [each for each in attempts if each.operation not in followed]
+    named = [each for each in found.attempts if each.operation not in followed]
     if not named:
         return ()
     c = webhook_event.c
     ours = {each.our_reference for each in named}
     theirs = {each.provider_reference for each in named if each.provider_reference}
+    theirs |= {each.provider_reference for each in found.disputes}
     accounts = {each.gateway_account for each in named}
     secrets = [hashed for each in named for hashed in tokens_of(each.provider_data or {})]
     about = sa.or_(
@@ -203,7 +206,7 @@ def _told(tx: sa.Connection, objects: Sequence[UUID]) -> tuple[Told, ...]:
     c = notification.c
     # The kinds are named because the index begins with them.
     query = sa.select(c.id, c.type, c.sequence, c.created_at).where(
-        c.object_kind.in_(("payment", "refund", "case")), c.object_id.in_(objects)
+        c.object_kind.in_(("payment", "refund", "dispute", "case")), c.object_id.in_(objects)
     )
     return tuple(Told(**row) for row in _rows(tx, query.order_by(c.id).limit(MAX_ROWS)))
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from payctl.db.actor import Actor
+from payctl.db.engine import Database
 from payctl.db.tables import audit
 from payctl.errors import Forbidden, InvalidInput, NotFound
 from payctl.gateways.base import PaymentRequest
+from payctl.gateways.signature import sign
 from payctl.ids import encode
 from payctl.insight.lookup import Story
 from payctl.insight.whereabouts import Part, Verdict
 from payctl.payments.model import PaymentStatus
 from payctl.payments.results import PaymentResult
+from tests.gateways.harnesses import WEBHOOK_SECRET, resources
+from tests.payments.dispute_kit import open_desk
 from tests.payments.kit import APPROVER, JANITOR, OPERATOR, Kit
 
 pytestmark = pytest.mark.integration
@@ -253,3 +259,23 @@ def test_advice_follows_the_state(kit: Kit) -> None:
     assert of(kit, paid).next[0].startswith("payctl refunds create pay_")
     failed = kit.pay("k4", token="tok_decline_card_declined")
     assert of(kit, failed).next == ()
+
+
+def test_a_dispute_is_told_with_its_webhook_and_what_the_core_service_heard(
+    db: Database, tmp_path: Path
+) -> None:
+    with open_desk(db, tmp_path) as desk:
+        reference = desk.contested(paid := desk.pay())
+        event = resources()["event"] | {
+            "id": "evt_9", "type": "charge.dispute.created",
+            "data": {"object": desk.fake.disputes.held[reference]},
+        }  # fmt: skip
+        body = json.dumps(event).encode()
+        signed = sign(body, WEBHOOK_SECRET, desk.kit.clock.now())
+        desk.kit.app.inbox.receive("st", body, {"Stripe-Signature": signed})
+        desk.kit.app.inbox.apply(JANITOR)
+        lines = [(item.kind, item.what) for item in of(desk.kit, paid).items]
+    assert ("webhook", "charge.dispute.created") in lines
+    assert ("dispute", "needs_response") in lines
+    assert ("case", "opened") in lines
+    assert [what for kind, what in lines if kind == "notification" and "dispute" in what]
