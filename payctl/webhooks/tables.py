@@ -54,6 +54,13 @@ sa.Index(
     postgresql_where=webhook_event.c.next_try_at.is_not(None),
     sqlite_where=webhook_event.c.next_try_at.is_not(None),
 )
+#: Few, and counted whenever the installation is looked at.
+sa.Index(
+    "ix_webhook_event_dead",
+    webhook_event.c.account,
+    postgresql_where=webhook_event.c.state.in_(("dead", "orphan")),
+    sqlite_where=webhook_event.c.state.in_(("dead", "orphan")),
+)
 sa.Index("ix_webhook_event_provider_reference", webhook_event.c.provider_reference)
 sa.Index(
     "ix_webhook_event_token_hash",
