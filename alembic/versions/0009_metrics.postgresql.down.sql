@@ -118,6 +118,8 @@ END $$
 -- next
 DROP INDEX IF EXISTS ix_webhook_event_dead
 -- next
+DROP INDEX IF EXISTS ix_webhook_event_account
+-- next
 DROP TABLE IF EXISTS "metric_total" CASCADE
 -- next
 DROP TABLE IF EXISTS "metric_delta" CASCADE

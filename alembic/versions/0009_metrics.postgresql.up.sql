@@ -3,7 +3,7 @@ CREATE TABLE alert (
 	id UUID NOT NULL, 
 	state TEXT NOT NULL, 
 	since TIMESTAMP WITH TIME ZONE NOT NULL, 
-	told_at TIMESTAMP WITH TIME ZONE, 
+	told BOOLEAN NOT NULL, 
 	content JSONB NOT NULL, 
 	CONSTRAINT pk_alert PRIMARY KEY (finding), 
 	CONSTRAINT ck_alert_state CHECK (state IN ('failing', 'recovered'))
@@ -26,6 +26,8 @@ CREATE TABLE metric_total (
 	CONSTRAINT pk_metric_total PRIMARY KEY (family, provider, what, detail, bound), 
 	CONSTRAINT ck_metric_total_number CHECK (number > 0)
 )
+-- next
+CREATE INDEX ix_webhook_event_account ON webhook_event (account, received_at)
 -- next
 CREATE INDEX ix_webhook_event_dead ON webhook_event (account) WHERE state IN ('dead', 'orphan')
 -- next

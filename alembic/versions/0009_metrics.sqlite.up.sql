@@ -3,7 +3,7 @@ CREATE TABLE alert (
 	id BLOB NOT NULL, 
 	state TEXT NOT NULL, 
 	since INTEGER NOT NULL, 
-	told_at INTEGER, 
+	told INTEGER NOT NULL, 
 	content TEXT NOT NULL, 
 	CONSTRAINT pk_alert PRIMARY KEY (finding), 
 	CONSTRAINT ck_alert_state CHECK (state IN ('failing', 'recovered'))
@@ -29,5 +29,7 @@ CREATE TABLE metric_total (
 	CONSTRAINT ck_metric_total_number CHECK (number > 0)
 )
  STRICT
+-- next
+CREATE INDEX ix_webhook_event_account ON webhook_event (account, received_at)
 -- next
 CREATE INDEX ix_webhook_event_dead ON webhook_event (account) WHERE state IN ('dead', 'orphan')

@@ -132,10 +132,11 @@ def fold(db: Database, *, limit: int = FOLD_ROWS) -> int:
 def _raise(db: Database) -> sa.Executable:
     statement = (sqlite if db.is_sqlite else postgresql).insert(metric_total)
     c, new = metric_total.c, statement.excluded
-    return statement.on_conflict_do_update(
+    raised: sa.Executable = statement.on_conflict_do_update(
         index_elements=list(metric_total.primary_key.columns),
         set_={"number": c.number + new.number, "total": c.total + new.total},
     )
+    return raised
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -61,6 +61,8 @@ sa.Index(
     postgresql_where=webhook_event.c.state.in_(("dead", "orphan")),
     sqlite_where=webhook_event.c.state.in_(("dead", "orphan")),
 )
+#: When an account's provider last wrote, and how long it usually pauses.
+sa.Index("ix_webhook_event_account", webhook_event.c.account, webhook_event.c.received_at)
 sa.Index("ix_webhook_event_provider_reference", webhook_event.c.provider_reference)
 sa.Index(
     "ix_webhook_event_token_hash",
