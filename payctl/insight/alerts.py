@@ -69,7 +69,7 @@ class Alerts:
     """
 
     def __init__(
-        self, db: Database, health: Health, command: Sequence[str], timeout_s: int, level: str
+        self, db: Database, health: Health, command: Sequence[str], timeout_s: float, level: str
     ) -> None:
         self._db = db
         self._health = health
@@ -130,8 +130,8 @@ class Alerts:
         if before.state == RECOVERED:
             return before
         now = self._db.clock.now()
-        content = {**before.content, "status": OK}
-        return News(before.finding, self._db.ids.new(now), RECOVERED, now, True, content)
+        id_ = self._db.ids.new(now)
+        return News(before.finding, id_, RECOVERED, now, True, before.content)
 
     # -- telling ----------------------------------------------------------------------------------
 
@@ -203,7 +203,9 @@ def _note(tx: sa.Connection, news: Sequence[News]) -> None:
 def _as_json(news: News) -> dict[str, Any]:
     params = ", ".join(f"{name}={value}" for name, value in news.content["params"].items())
     text = f"{news.content['check']}: {news.content['code']} ({params})"
-    return {"id": str(news.id), "since": _text(news.since), "text": text, **news.content}
+    status = OK if news.state == RECOVERED else news.content["status"]
+    told = {"id": str(news.id), "since": _text(news.since), "text": text}
+    return {**told, **news.content, "status": status}
 
 
 def _text(at: datetime) -> str:
