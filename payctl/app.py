@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from payctl.db.actor import Actor
     from payctl.db.approvals import Approval
     from payctl.gateways.base import Probe
-    from payctl.insight.doctor import Doctor, Schedule
+    from payctl.insight.alerts import Alerts
+    from payctl.insight.findings import Schedule
     from payctl.insight.gateway_health import GatewayHealth
+    from payctl.insight.health import Health
+    from payctl.insight.metrics import Metrics
     from payctl.insight.provider_balances import Balances
     from payctl.insight.today import Today
     from payctl.insight.watch import Watch
@@ -293,6 +296,14 @@ class App(GatewayServices):
         return GatewayHealth(self.db, self.gateways, self.breakers)
 
     @cached_property
+    def metrics(self) -> Metrics:
+        from payctl.insight.metrics import Metrics
+
+        return Metrics(
+            self.db, self.config.gateways, lambda: {job.name: job.every_s for job in _schedules()}
+        )
+
+    @cached_property
     def watch(self) -> Watch:
         from payctl.insight.watch import Watch
 
@@ -312,12 +323,24 @@ class App(GatewayServices):
         return compare(self.db, self.float_watch.read(chosen))
 
     @cached_property
-    def doctor(self) -> Doctor:
-        from payctl.insight.doctor import Doctor
+    def health(self) -> Health:
+        from payctl.insight.health import Health
 
-        return Doctor(
+        return Health(
             self.config, self.db, lambda: self.gateways, _schedules, lambda: self.job_runs.last()
         )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        import shlex
+
+        from payctl.insight.alerts import Alerts
+
+        return Alerts(
+            self.db, self.health,
+            shlex.split(self.config.get("alerts.command") or ""),
+            self.config.get("alerts.timeout_s"), self.config.get("alerts.level"),
+        )  # fmt: skip
 
     # -- after an approval ------------------------------------------------------------------------
 
@@ -350,6 +373,6 @@ class App(GatewayServices):
 
 def _schedules() -> list[Schedule]:
     import jobs
-    from payctl.insight.doctor import Schedule
+    from payctl.insight.findings import Schedule
 
     return [Schedule(job.name, job.every_s) for job in jobs.all_jobs().values()]

@@ -27,7 +27,8 @@ LEVELS = ("debug", "info", "warning", "error")
 class Setting:
     """One setting of a profile.
 
-    ``kind`` is text, secret, integer, switch, choice, zone, name, url or places; ``former`` is the
+    ``kind`` is text, secret, integer, switch, choice, zone, name, url, command or
+    places; ``former`` is the
     variable of the former service that is honoured where no file sets this.
     """
 
@@ -81,6 +82,12 @@ SETTINGS: tuple[Setting, ...] = (
             900_000, former="RATE_LIMIT_WINDOW_MS", minimum=1),
     Setting("receiver.rate_limit_max_requests", "integer", "requests allowed in a window", 1000,
             former="RATE_LIMIT_MAX_REQUESTS", minimum=1),
+    Setting("alerts.command", "command", "program, with its arguments, that the job alerts tells"
+            " what newly fails or recovers, as JSON on its standard input; no shell takes part"),
+    Setting("alerts.timeout_s", "integer", "seconds after which it is ended", 20,
+            minimum=1, maximum=600),
+    Setting("alerts.level", "choice", "whether it is told of warnings too", "warn",
+            choices=("fail", "warn")),
     Setting("metrics.enabled", "switch", "whether metrics are served", True,
             former="ENABLE_METRICS"),
     Setting("metrics.port", "integer", "port of the metrics endpoint", 9090,
@@ -196,6 +203,8 @@ def convert(key: str, raw: Any, source: str) -> Any:
         raise bad_value(key, source, raw, " | ".join(setting.choices))
     if setting.kind == "name" and not _NAME.fullmatch(value):
         raise bad_value(key, source, raw, "small letters, digits and _")
+    if setting.kind == "command" and not _is_command(value):
+        raise bad_value(key, source, raw, "a program and its arguments")
     if setting.kind == "zone" and not is_zone(value):
         raise bad_value(key, source, raw, "a time zone, Africa/Abidjan")
     return value.lower() if setting.kind == "choice" else value
@@ -251,11 +260,16 @@ def _is_place(text: object) -> bool:
     """A folder or repository is named by its whole path: a cron job's own folder is anywhere."""
     scheme, _, rest = text.partition(":") if isinstance(text, str) else ("", "", "")
     if scheme == "cmd":
-        try:
-            return bool(shlex.split(rest))
-        except ValueError:
-            return False
+        return _is_command(rest)
     return scheme in ("path", "git") and rest.startswith("/")
+
+
+def _is_command(text: str) -> bool:
+    """Whether the words of a command can be told apart."""
+    try:
+        return bool(shlex.split(text))
+    except ValueError:
+        return False
 
 
 def _switch(setting: Setting, raw: Any, source: str) -> bool:

@@ -10,7 +10,7 @@ from payctl.cli.framework import Column, ExitCode, command, emit_list, finish, s
 from payctl.cli.messages import sentence
 
 if TYPE_CHECKING:
-    from payctl.insight.doctor import Finding
+    from payctl.insight.findings import Finding
 
 app = single("doctor")
 COLUMNS = (
@@ -33,7 +33,7 @@ def doctor(
     """Check configuration, database, clocks, disk, jobs, gateways, breakers and open outcomes."""
     run = session()
     found = [
-        _json(each, run.lang) for each in run.unchecked_app.doctor.findings(network=not offline)
+        _json(each, run.lang) for each in run.unchecked_app.health.findings(network=not offline)
     ]
     worst = any(item["status"] == "fail" for item in found)
     emit_list(found, "payctl.doctor/1", COLUMNS, id_key="check", extra={"ok": not worst})

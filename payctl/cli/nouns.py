@@ -62,6 +62,8 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("stats", "what was sold lately, on a screen that refreshes itself"),
             ("trace", "one time-line for any id: where is the money now"),
             ("doctor", "is this installation healthy, and how to fix it"),
+            ("health", "is the book ready, and with --detailed every check"),
+            ("metrics", "what Prometheus reads"),
             ("demo", "a whole event's story on a scratch book"),
             ("commands", "the whole command tree"),
             ("help", "help on a topic: exit-codes, money, output, states ..."),

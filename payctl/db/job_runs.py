@@ -15,6 +15,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from payctl import pan
+from payctl.db import tally
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.leases import Lease, Leases
@@ -23,6 +24,8 @@ from payctl.errors import LockHeld, PayctlError, Unavailable
 
 #: A dead job's lease ends after this; a living one renews it three times as often.
 LEASE_TTL = timedelta(seconds=120)
+#: Family of the counters of runs that ended: their number and milliseconds, by job and state.
+COUNTED = "job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,14 @@ class JobRuns:
         now = self._db.clock.now()
         with self._db.transaction() as tx:
             # Whoever was running before us lost the lease, so nobody will finish their record.
-            tx.execute(
+            lost = tx.execute(
                 sa.update(job_run)
                 .where(job_run.c.job == job, job_run.c.state == "running")
                 .values(state="lost", finished_at=now)
+                .returning(job_run.c.started_at)
             )
+            for started_at in lost.scalars().all():
+                _count(tx, job, "lost", now - started_at)
             tx.execute(
                 sa.insert(job_run).values(
                     id=running.id, job=job, state="running", actor=actor.name, host=holder,
@@ -133,16 +139,20 @@ class JobRuns:
         """A database that is gone now leaves the run "running", which the next one calls lost."""
         try:
             with self._db.transaction() as tx:
-                tx.execute(
+                now = self._db.clock.now()
+                ended = tx.execute(
                     sa.update(job_run)
                     .where(job_run.c.id == running.id, job_run.c.state == "running")
                     .values(
                         state=state,
-                        finished_at=self._db.clock.now(),
+                        finished_at=now,
                         counts=dict(running.counts),
                         error=error,
                     )
-                )
+                    .returning(job_run.c.job, job_run.c.started_at)
+                ).one_or_none()
+                if ended is not None:
+                    _count(tx, ended.job, state, now - ended.started_at)
             self._leases.release(running.lease)
         except Unavailable:
             if state == "done":
@@ -169,6 +179,10 @@ class JobRuns:
             if not kept:
                 running.lost.set()
                 return
+
+
+def _count(tx: sa.Connection, job: str, state: str, took: timedelta) -> None:
+    tally.count(tx, tally.Cell(COUNTED, "", job, state), took // timedelta(milliseconds=1))
 
 
 def _words(error: BaseException) -> str:

@@ -30,6 +30,7 @@ metadata = sa.MetaData(
 #: sorts tables by their foreign keys itself.
 TABLE_MODULES = (
     "payctl.db.tables",
+    "payctl.db.tally",
     "payctl.ledger.tables",
     "payctl.ledger.proof_tables",
     "payctl.ledger.functions",
@@ -42,6 +43,7 @@ TABLE_MODULES = (
     "payctl.payments.gateway_tables",
     "payctl.payments.float_tables",
     "payctl.webhooks.tables",
+    "payctl.insight.tables",
 )
 
 

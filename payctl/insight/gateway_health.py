@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-import sqlalchemy as sa
+from datetime import datetime
 
 from payctl.db.engine import Database
 from payctl.errors import PayctlError
 from payctl.gateways.base import Gateway, Health
+from payctl.insight.signs import last_answer
 from payctl.payments.breaker import Breakers
-from payctl.payments.gateway_tables import breaker_sample
 from payctl.payments.provider_readings import ask_all
 
 
@@ -48,11 +46,11 @@ class GatewayHealth:
         seen = ask_all(chosen, ping)
         self._breakers.forget()
         with self._db.read() as tx:
-            last = _last_success(tx)
             return [
                 GatewaySign(
                     account, health.ok, health.latency_ms, health.detail,
-                    str(self._breakers.peek(tx, account, "collect").state), last.get(account),
+                    str(self._breakers.peek(tx, account, "collect").state),
+                    last_answer(tx, account),
                 )
                 for account, health in seen
             ]  # fmt: skip
@@ -64,16 +62,3 @@ def ping(gateway: Gateway) -> Health:
         return gateway.ping()
     except PayctlError as error:
         return Health(False, 0, error.code)
-
-
-def _last_success(tx: sa.Connection) -> dict[str, datetime]:
-    c = breaker_sample.c
-    query = (
-        sa.select(c.account, sa.func.max(c.minute))
-        .where(sa.or_(c.ok > 0, c.refused > 0, c.won > 0))
-        .group_by(c.account)
-    )
-    start = datetime(1970, 1, 1, tzinfo=UTC)
-    return {
-        account: start + timedelta(minutes=int(minute)) for account, minute in tx.execute(query)
-    }

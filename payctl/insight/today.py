@@ -15,7 +15,7 @@ from payctl.db.engine import Database
 from payctl.db.job_runs import JobRun
 from payctl.db.permissions import PERMISSIONS
 from payctl.ids import encode
-from payctl.insight.doctor import LATE_PERIODS, Schedule, fill
+from payctl.insight.findings import LATE_PERIODS, Schedule, fill
 from payctl.payments.float_watch import CASE_KIND, levels
 from payctl.payments.gateway_tables import breaker
 from payctl.payments.tables import attempt

@@ -22,13 +22,14 @@ from payctl.db import audit, rows
 from payctl.db.actor import Actor
 from payctl.db.driver import driver_execute
 from payctl.db.engine import Database
+from payctl.db.tally import metric_delta
 from payctl.gateways.base import Answer
 from payctl.ledger import posting
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted
 from payctl.notifications import outbox
 from payctl.notifications.tables import notification
-from payctl.payments import breaker_store, model, postings
+from payctl.payments import breaker_store, counted, model, postings
 from payctl.payments import tables as t
 from payctl.payments.announcements import announcement
 from payctl.payments.attempt_rows import attempt_columns, call_row
@@ -233,22 +234,20 @@ class FirstAnswers:
         if facts is None:
             raise _NotPlain
         told, audited = self._told(actor, ordered)
+        calls = [
+            call_row(
+                self._db.ids.new(each.attempt.updated_at), each.attempt.updated_at,
+                each.attempt.id, each.answered.answer, "process", "create",
+            )
+            for each in ordered
+        ]  # fmt: skip
         document: dict[str, Sequence[rows.Row]] = {
             "payment": [_changes(each.payment, _PAYMENT) for each in ordered],
             "attempt": [_changes(each.attempt, _ATTEMPT) for each in ordered],
-            "provider_call": [
-                call_row(
-                    self._db.ids.new(each.attempt.updated_at),
-                    each.attempt.updated_at,
-                    each.attempt.id,
-                    each.answered.answer,
-                    "process",
-                    "create",
-                )
-                for each in ordered
-            ],
+            "provider_call": calls,
             "notification": told,
             "breaker_sample": samples,
+            "metric_delta": _counted(ordered, calls),
         }
         if self._db.is_sqlite:
             posted = self._write_sqlite(tx, document, facts)
@@ -276,6 +275,7 @@ class FirstAnswers:
         rows.insert_sqlite(tx, t.provider_call, document["provider_call"])
         rows.insert_sqlite(tx, notification, document["notification"])
         breaker_store.write_samples(tx, document["breaker_sample"])
+        rows.insert_sqlite(tx, metric_delta, document["metric_delta"])
         return posted
 
     def _told(
@@ -317,6 +317,15 @@ def _changes(what: Payment | Attempt, names: Sequence[str]) -> Mapping[str, Any]
         "version": what.version - 1,
         **{name: getattr(what, name) for name in names},
     }
+
+
+def _counted(planned: Sequence[_Planned], calls: Sequence[rows.Row]) -> list[dict[str, Any]]:
+    """What the answers add to the counters; none of them leaves its payment's status as it was."""
+    cells = [
+        counted.call_cell(each.attempt.gateway_account, call)
+        for each, call in zip(planned, calls, strict=True)
+    ]
+    return counted.delta_rows(cells + [counted.payment_cell(each.payment) for each in planned])
 
 
 def _applied(planned: Sequence[_Planned], posted: Sequence[Posted]) -> list[tuple[int, Applied]]:

@@ -42,6 +42,7 @@ BEGIN
   INSERT INTO attempt SELECT * FROM jsonb_populate_recordset(NULL::attempt, doc->'attempt');
   INSERT INTO notification
     SELECT * FROM jsonb_populate_recordset(NULL::notification, doc->'notification');
+  INSERT INTO metric_delta (cells) VALUES (doc #> '{metric_delta,0,cells}');
   PERFORM audit_append(chain, doc->'audit');
   RETURN true;
 END $$"""
@@ -137,6 +138,7 @@ BEGIN
       won = s.won + excluded.won,
       lost = s.lost + excluded.lost;
 
+  INSERT INTO metric_delta (cells) VALUES (doc #> '{metric_delta,0,cells}');
   PERFORM audit_append(chain, doc->'audit');
   RETURN NEXT;
 END $$"""

@@ -20,12 +20,13 @@ from payctl.db.actor import Actor
 from payctl.db.driver import driver_execute
 from payctl.db.engine import Database
 from payctl.db.tables import idempotency as keys
+from payctl.db.tally import metric_delta
 from payctl.errors import Conflict, InvalidInput, PayctlError
 from payctl.notifications import outbox
 from payctl.notifications.tables import notification
 from payctl.parties.service import Parties
 from payctl.parties.tables import party
-from payctl.payments import store
+from payctl.payments import counted, store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announcement
 from payctl.payments.breaker import Breakers
@@ -220,6 +221,9 @@ class Intake:
             "payment_line": [line for each in ordered for line in _lines(each)],
             "attempt": [row_of(each.begun.attempt) for each in ordered if each.begun.attempt],
             "notification": [each.told for each in ordered],
+            "metric_delta": counted.delta_rows(
+                [counted.payment_cell(each.begun.payment) for each in ordered]
+            ),
         }
         audited = [each.audited for each in ordered]
 
@@ -242,7 +246,7 @@ class Intake:
         if not rows.claim_sqlite(tx, document["idempotency"]):
             return False
         rows.insert_sqlite(tx, party, document["party"], "ON CONFLICT (ref) DO NOTHING")
-        for table in (t.payment, t.payment_line, t.attempt, notification):
+        for table in (t.payment, t.payment_line, t.attempt, notification, metric_delta):
             rows.insert_sqlite(tx, table, document[table.name])
         audit.append(self._db, tx, audited)
         return True

@@ -346,9 +346,9 @@ class Outcomes:
     ) -> None:
         now = self._db.clock.now()
         row = call_row(self._db.ids.new(now), now, attempt.id, answer, source, call)
-        store.record_call(tx, row)
-        op_class = "read" if call in QUESTIONS else CLASS_OF[attempt.operation]
         account, sale = attempt.gateway_account, call == "create"
+        store.record_call(tx, account, row)
+        op_class = "read" if call in QUESTIONS else CLASS_OF[attempt.operation]
         self._breakers.record(tx, account, op_class, answer, probe=probe, sale=sale)
 
 

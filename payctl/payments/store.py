@@ -14,8 +14,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl.db import tally
 from payctl.errors import Conflict, NotFound
 from payctl.ids import encode
+from payctl.payments import counted
 from payctl.payments import tables as t
 from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus
 from payctl.payments.provider_tokens import tokens_of
@@ -94,7 +96,10 @@ def update_payment(tx: sa.Connection, before: Payment, at: datetime, **values: A
     row = result.mappings().one_or_none()
     if row is None:
         raise Conflict("payment.changed_meanwhile", id=encode("payment", before.id))
-    return payment_of(dict(row))
+    after = payment_of(dict(row))
+    if after.status is not before.status:
+        tally.count(tx, *counted.payment_cell(after))
+    return after
 
 
 def lines(tx: sa.Connection, payment_id: UUID) -> list[Mapping[str, Any]]:
@@ -315,8 +320,9 @@ def attempt_by_reference(
     return None
 
 
-def record_call(tx: sa.Connection, values: Mapping[str, Any]) -> None:
+def record_call(tx: sa.Connection, account: str, values: Mapping[str, Any]) -> None:
     tx.execute(sa.insert(t.provider_call), dict(values))
+    tally.count(tx, *counted.call_cell(account, values))
 
 
 def calls(tx: sa.Connection, attempt_id: UUID) -> list[Mapping[str, Any]]:
@@ -347,7 +353,9 @@ def set_capture_state(tx: sa.Connection, capture_id: UUID, state: str, at: datet
 
 def insert_refund(tx: sa.Connection, values: Mapping[str, Any]) -> Refund:
     row = tx.execute(sa.insert(t.refund).returning(*t.refund.c), dict(values)).mappings().one()
-    return refund_of(dict(row))
+    made = refund_of(dict(row))
+    tally.count(tx, *counted.refund_cell(made))
+    return made
 
 
 def refund(tx: sa.Connection, refund_id: UUID) -> Refund:
@@ -375,4 +383,7 @@ def update_refund(tx: sa.Connection, before: Refund, at: datetime, **values: Any
     )
     if row is None:
         raise Conflict("refund.changed_meanwhile", id=encode("refund", before.id))
-    return refund_of(dict(row))
+    after = refund_of(dict(row))
+    if after.state is not before.state:
+        tally.count(tx, *counted.refund_cell(after))
+    return after

@@ -53,6 +53,15 @@ partial_index(
     webhook_event.c.next_try_at,
     where=webhook_event.c.next_try_at.is_not(None),
 )
+#: Few, and counted whenever the installation is looked at.
+sa.Index(
+    "ix_webhook_event_dead",
+    webhook_event.c.account,
+    postgresql_where=webhook_event.c.state.in_(("dead", "orphan")),
+    sqlite_where=webhook_event.c.state.in_(("dead", "orphan")),
+)
+#: When an account's provider last wrote, and how long it usually pauses.
+sa.Index("ix_webhook_event_account", webhook_event.c.account, webhook_event.c.received_at)
 sa.Index("ix_webhook_event_provider_reference", webhook_event.c.provider_reference)
 partial_index(
     "ix_webhook_event_token_hash",

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.payment_sync import JOB
 from payctl.ids import encode
-from payctl.insight.doctor import Schedule
+from payctl.insight.findings import Schedule
 from payctl.insight.today import Today
 from tests.cli.runner import run
 from tests.cli.schemas import check

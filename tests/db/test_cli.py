@@ -229,7 +229,7 @@ def test_the_doctor_from_the_command_line(db: Database) -> None:
     found = run("doctor", "--offline", "--json", db=db)
     assert found.code == ExitCode.CHECK_FAILED
     shown = check(found.json)
-    (behind,) = [item for item in shown["items"] if item["check"] == "database"]
+    (behind,) = [item for item in shown["items"] if item["check"] == "migrations"]
     assert behind["fix"] == "payctl db upgrade" and shown["ok"] is False
     french = run("doctor", "--offline", "--lang", "fr", "--json", db=db)
     assert "ce programme exige" in french.out
