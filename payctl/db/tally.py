@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from payctl.db.driver import driver_execute
 from payctl.db.engine import Database
 from payctl.db.metadata import table
 from payctl.db.types import Int, Json, Text, canonical
+from payctl.db.upsert import insert_into
 
 #: What one commit adds, as a list of cells with their number and sum.
 metric_delta = table(
@@ -130,7 +130,7 @@ def fold(db: Database, *, limit: int = FOLD_ROWS) -> int:
 
 
 def _raise(db: Database) -> sa.Executable:
-    statement = (sqlite if db.is_sqlite else postgresql).insert(metric_total)
+    statement = insert_into(metric_total, is_sqlite=db.is_sqlite)
     c, new = metric_total.c, statement.excluded
     raised: sa.Executable = statement.on_conflict_do_update(
         index_elements=list(metric_total.primary_key.columns),

@@ -54,11 +54,10 @@ partial_index(
     where=webhook_event.c.next_try_at.is_not(None),
 )
 #: Few, and counted whenever the installation is looked at.
-sa.Index(
+partial_index(
     "ix_webhook_event_dead",
     webhook_event.c.account,
-    postgresql_where=webhook_event.c.state.in_(("dead", "orphan")),
-    sqlite_where=webhook_event.c.state.in_(("dead", "orphan")),
+    where=webhook_event.c.state.in_(("dead", "orphan")),
 )
 #: When an account's provider last wrote, and how long it usually pauses.
 sa.Index("ix_webhook_event_account", webhook_event.c.account, webhook_event.c.received_at)
