@@ -23,6 +23,7 @@ CREATE INDEX ix_notification_delivery_open ON notification_delivery (endpoint, s
 CREATE TABLE notification_endpoint (
 	name TEXT NOT NULL, 
 	state TEXT NOT NULL, 
+	start UUID NOT NULL, 
 	front UUID NOT NULL, 
 	looked_to UUID NOT NULL, 
 	looked_at TIMESTAMP WITH TIME ZONE, 

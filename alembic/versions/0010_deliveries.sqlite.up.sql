@@ -24,6 +24,7 @@ CREATE INDEX ix_notification_delivery_open ON notification_delivery (endpoint, s
 CREATE TABLE notification_endpoint (
 	name TEXT NOT NULL, 
 	state TEXT NOT NULL, 
+	start BLOB NOT NULL, 
 	front BLOB NOT NULL, 
 	looked_to BLOB NOT NULL, 
 	looked_at INTEGER, 

@@ -71,6 +71,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "webhook.apply": _DESK | {"admin", "job.webhooks"},
     "webhook.replay": _DESK | {"admin"},
     "outbox.relay": _DESK | {"admin", "job.outbox"},
+    "outbox.replay": _DESK | {"admin"},
     "job.run": _DESK | {"admin"},
     "job.unlock": _RULES,
     "database.manage": _RULES | {SETUP_ROLE},

@@ -24,15 +24,16 @@ notification = table(
 append_only("notification")
 
 #: Who is told: ``core`` (the core service, over HTTP) and ``redis``. Each has its own progress.
-#: ``front`` is the newest notification that was taken up for it; up to ``looked_to`` none can
-#: appear any more, ``mark`` is what that will be moved to once every transaction numbered below
-#: ``mark_xmax`` has ended (PostgreSQL). While ``pauses`` is not zero the endpoint is down: nobody
-#: sends before ``paused_until``, and then one notification alone. ``streak`` holds the
-#: notifications that were refused one after the other since the last success.
+#: Notifications up to ``start`` are none of its business. ``front`` is the newest that was taken up
+#: for it; up to ``looked_to`` none can appear any more, and ``mark`` is what that will be moved
+#: to once every transaction numbered below ``mark_xmax`` has ended (PostgreSQL). While ``pauses``
+#: is not zero the endpoint is down: nobody sends before ``paused_until``, and then one notification
+#: alone. ``streak`` holds those that failed one after the other since the last success.
 notification_endpoint = table(
     "notification_endpoint",
     sa.Column("name", Text, primary_key=True),
     sa.Column("state", Text, nullable=False),
+    sa.Column("start", Id, nullable=False),
     sa.Column("front", Id, nullable=False),
     sa.Column("looked_to", Id, nullable=False),
     sa.Column("looked_at", Moment),
