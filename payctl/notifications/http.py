@@ -33,7 +33,7 @@ class Answer:
     retry_after_s: float | None
 
 
-class NotSent(OSError):
+class NoConnection(OSError):
     """No connection was made: nothing left this machine."""
 
 
@@ -66,7 +66,7 @@ class Channel:
         """One exchange within *timeout_s* seconds.
 
         Raises:
-            NotSent: no connection could be made, or none is allowed there.
+            NoConnection: no connection could be made, or none is allowed there.
             OSError, http.client.HTTPException: it ended without an answer that can be read.
         """
         until = self._clock.monotonic() + timeout_s
@@ -126,7 +126,7 @@ class Channel:
                 plain.close()
                 raise
         except (OSError, ValueError) as error:
-            raise NotSent(_reason(error)) from error
+            raise NoConnection(_reason(error)) from error
         client = http.client.HTTPConnection(self._target.host, self._target.port)
         client.sock = self._socket = _Timed(plain, self._clock.monotonic)
         return client

@@ -61,7 +61,8 @@ class Relay:
         check: Callable[[], None] = lambda: None,
         count: Callable[[str], None] = lambda what: None,
     ) -> dict[str, int]:
-        """Send everything that is due; returns how many ended in what.
+        """Send everything that is due; returns how many tries ended in what, and how many of them
+        made a dead letter.
 
         Args:
             limit: of notifications tried.
@@ -83,9 +84,9 @@ class Relay:
             if not batch.parcels:
                 continue
             results = self._sender.send(batch.parcels, self._db.clock.monotonic() + _SEND_S)
-            self._settle(actor, batch, results)
+            dead = self._settle(actor, batch, results)
             tried = [each.outcome for each in results if each.outcome != "unsent"]
-            for outcome in tried:
+            for outcome in (*tried, *["dead"] * dead):
                 counts[outcome] = counts.get(outcome, 0) + 1
                 count(outcome)
             if left is not None:
@@ -119,8 +120,10 @@ class Relay:
 
         return self._db.run(work)
 
-    def _settle(self, actor: Actor, batch: Batch, results: Sequence[Result]) -> None:
-        def work(tx: sa.Connection) -> None:
+    def _settle(self, actor: Actor, batch: Batch, results: Sequence[Result]) -> int:
+        """Returns how many are dead letters now."""
+
+        def work(tx: sa.Connection) -> int:
             now = self._db.clock.now()
             before = store.lock(tx, self.name)
             after, steps = judge(before, results, now, self._dice)
@@ -131,8 +134,9 @@ class Relay:
             if after.state != before.state:
                 about = {"endpoint": self.name, "reason": after.reason}
                 record(self._db, tx, actor, "outbox.disabled", "endpoint", None, about)
+            return sum(step.values["state"] == "dead" for step in steps)
 
-        self._db.run(work)
+        return self._db.run(work)
 
 
 def _changes(before: Endpoint, after: Endpoint) -> Mapping[str, object]:

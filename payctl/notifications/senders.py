@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from payctl.clock import Clock
-from payctl.notifications.http import Channel, NotSent
+from payctl.notifications.http import Channel, NoConnection
 from payctl.notifications.schedule import STREAK, Parcel, Result, outcome_of
 from payctl.notifications.signing import body_of, headers
 
@@ -97,7 +97,7 @@ class CoreSender:
         signed = headers(parcel.notification, body, self._keys, self._clock.now())
         try:
             answer = channel.post(body, signed, self._timeout_s)
-        except NotSent as error:
+        except NoConnection as error:
             return Result(parcel, "down", str(error))
         except (OSError, http.client.HTTPException) as error:
             return Result(parcel, "no_answer", f"{type(error).__name__}: {error}"[:200])

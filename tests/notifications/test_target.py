@@ -13,7 +13,7 @@ import pytest
 
 from payctl.clock import ManualClock, SystemClock
 from payctl.errors import NotConfigured
-from payctl.notifications.http import Channel, NotSent
+from payctl.notifications.http import Channel, NoConnection
 from payctl.notifications.signing import key_of
 from payctl.notifications.target import ForbiddenAddress, addresses, parse
 from tests.notifications.kit import SECRET, Receiver, receiving
@@ -92,7 +92,7 @@ def test_nothing_reaches_a_server_inside(receiver: Receiver) -> None:
     port = parse(receiver.url).port
     target = parse(f"https://core.example:{port}/")
     channel = Channel(target, NOW, allow_private=False, resolve=named("127.0.0.1"))
-    with pytest.raises(NotSent, match="no public address"):
+    with pytest.raises(NoConnection, match="no public address"):
         channel.post(b"{}", {}, 5)
     assert receiver.requests == []
 
@@ -119,13 +119,13 @@ def test_a_name_nobody_knows_and_a_port_nobody_listens_on(receiver: Receiver) ->
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     channel = Channel(parse("https://core.example/"), NOW, allow_private=False, resolve=unknown)
-    with pytest.raises(NotSent, match="not known"):
+    with pytest.raises(NoConnection, match="not known"):
         channel.post(b"{}", {}, 5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     channel = Channel(parse(f"http://127.0.0.1:{port}/"), NOW, allow_private=True)
-    with pytest.raises(NotSent, match="refused"):
+    with pytest.raises(NoConnection, match="refused"):
         channel.post(b"{}", {}, 5)
 
 
@@ -134,7 +134,7 @@ def test_a_server_without_tls_gets_nothing(receiver: Receiver) -> None:
     target = parse(f"https://localhost:{port}/")
     context = ssl.create_default_context()
     channel = Channel(target, NOW, allow_private=True, context=context)
-    with pytest.raises(NotSent, match="SSL"):
+    with pytest.raises(NoConnection, match="SSL"):
         channel.post(b"{}", {}, 5)
     assert receiver.requests == []
 
