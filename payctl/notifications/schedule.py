@@ -180,6 +180,8 @@ def _told(
     """The endpoint after one result; a batch raises ``pauses`` (*before* it) once at most."""
     if result.outcome == "unsent" or endpoint.state == "disabled":
         return endpoint
+    if result.outcome == "delivered" and endpoint.succeeded_at == now and not endpoint.streak:
+        return endpoint
     up = replace(endpoint, pauses=0, paused_until=None, streak=(), reason=None)
     if result.outcome == "delivered":
         return replace(up, succeeded_at=now)

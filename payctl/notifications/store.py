@@ -139,7 +139,6 @@ def _moved(tx: sa.Connection, endpoint: Endpoint, now: datetime) -> dict[str, An
 def _take_up(
     tx: sa.Connection, endpoint: Endpoint, bound: UUID, now: datetime, limit: int
 ) -> Sequence[UUID]:
-    known = sa.select(1).where(_d.endpoint == endpoint.name, _d.notification_id == _n.id)
     due = sa.case((_n.created_at > now, sa.literal(now, Moment)), else_=_n.created_at)
     fresh = (
         sa.select(
@@ -150,7 +149,7 @@ def _take_up(
             sa.literal(0),
             sa.case((earlier_open(endpoint, notification), None), else_=due),
         )
-        .where(_n.id > bound, ~known.exists())
+        .where(_n.id > bound, _of(endpoint, notification, "state").is_(None))
         .order_by(_n.id)
         .limit(limit)
     )
@@ -161,23 +160,32 @@ def _take_up(
 
 def earlier_open(endpoint: Endpoint, of: sa.FromClause) -> sa.ColumnElement[bool]:
     """Whether an earlier notification of the object of *of* is still to be delivered."""
-    earlier, done = notification.alias("earlier"), notification_delivery.alias("done")
-    joined = earlier.outerjoin(
-        done,
-        sa.and_(done.c.endpoint == endpoint.name, done.c.notification_id == earlier.c.id),
-    )
+    earlier = notification.alias("earlier")
+    # As a CASE: an index by object is meant to be used here, none by id.
+    told = sa.case((earlier.c.id > endpoint.start, sa.true()), else_=sa.false())
     return (
         sa.select(1)
-        .select_from(joined)
+        .select_from(earlier)
         .where(
             earlier.c.object_kind == of.c.object_kind,
             earlier.c.object_id == of.c.object_id,
             earlier.c.sequence < of.c.sequence,
-            earlier.c.id > endpoint.start,
-            sa.or_(done.c.state.is_(None), done.c.state == "pending"),
+            told,
+            sa.func.coalesce(_of(endpoint, earlier, "state"), "pending") == "pending",
         )
         .correlate(of)
         .exists()
+    )
+
+
+def _of(endpoint: Endpoint, of: sa.FromClause, column: str) -> sa.ScalarSelect[Any]:
+    """A column of the delivery of a notification of *of*, looked up by its key."""
+    mine = notification_delivery.alias("mine")
+    return (
+        sa.select(mine.c[column])
+        .where(mine.c.endpoint == endpoint.name, mine.c.notification_id == of.c.id)
+        .correlate(of)
+        .scalar_subquery()
     )
 
 
@@ -188,13 +196,15 @@ def claim(
     tx: sa.Connection, name: str, worker: UUID, now: datetime, until: datetime, limit: int
 ) -> list[Parcel]:
     """Take what has been due longest, at most *limit*, for *worker* until *until*."""
-    due = (
+    due = tx.scalars(
         sa.select(_d.notification_id)
         .where(_d.endpoint == name, _d.next_try_at.is_not(None), _d.next_try_at <= now)
         .order_by(_d.next_try_at, _d.notification_id)
         .limit(limit)
         .with_for_update(skip_locked=True)
-    )
+    ).all()
+    if not due:
+        return []
     taken = tx.execute(
         sa.update(notification_delivery)
         .where(_d.endpoint == name, _d.notification_id.in_(due))
@@ -202,8 +212,6 @@ def claim(
         .returning(_d.notification_id, _d.tries, _d.waits, _d.tried_at)
     )
     rows = {row[0]: row for row in taken}
-    if not rows:
-        return []
     found = tx.execute(sa.select(notification).where(_n.id.in_(rows)).order_by(_n.id)).mappings()
     return [Parcel(Notification(**each), *rows[each["id"]][1:]) for each in found]
 
@@ -234,8 +242,7 @@ def free(tx: sa.Connection, endpoint: Endpoint, ids: Iterable[UUID], now: dateti
     if not ids:
         return
     done, later = notification.alias("settled"), notification.alias("later")
-    waiting = notification_delivery.alias("waiting")
-    next_ids = (
+    waiting = tx.scalars(
         sa.select(later.c.id)
         .join(
             done,
@@ -245,29 +252,22 @@ def free(tx: sa.Connection, endpoint: Endpoint, ids: Iterable[UUID], now: dateti
                 later.c.sequence > done.c.sequence,
             ),
         )
-        .join(
-            waiting,
-            sa.and_(waiting.c.endpoint == endpoint.name, waiting.c.notification_id == later.c.id),
-        )
-        .where(
-            done.c.id.in_(ids),
-            waiting.c.state == "pending",
-            waiting.c.next_try_at.is_(None),
-            ~earlier_open(endpoint, later),
-        )
-    )
-    make_due(tx, endpoint, next_ids, now)
+        .where(done.c.id.in_(ids), ~earlier_open(endpoint, later))
+    ).all()
+    if waiting:
+        make_due(tx, endpoint, waiting, now)
 
 
-def make_due(tx: sa.Connection, endpoint: Endpoint, ids: sa.Select[Any], now: datetime) -> int:
-    """Let pending deliveries of *ids* be sent, in their place in time; returns how many."""
+def make_due(
+    tx: sa.Connection, endpoint: Endpoint, ids: Sequence[UUID] | sa.Select[Any], now: datetime
+) -> int:
+    """Let those of *ids* be sent that are pending and wait, in their place in time; how many."""
     made = sa.select(_n.created_at).where(_n.id == _d.notification_id).scalar_subquery()
-    chosen = ids.subquery()
     done = tx.execute(
         sa.update(notification_delivery)
         .where(
             _d.endpoint == endpoint.name,
-            _d.notification_id.in_(sa.select(chosen.c[0])),
+            _d.notification_id.in_(ids),
             _d.state == "pending",
             _d.next_try_at.is_(None),
         )

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     gateways,
     growth,
     machine,
+    relay,
     report,
     startup,
     throughput,
@@ -41,6 +42,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "routing": gateways.routing,
     "imports": gateways.imports,
     "slow": gateways.slow,
+    "relay": relay.notifications,
 }
 
 
