@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from payctl.ledger.sealing import Sealing
     from payctl.ledger.verify import Verifier
     from payctl.notifications.outbox import Outbox
+    from payctl.notifications.relay import Relay
     from payctl.parties.service import Parties
     from payctl.payments.captures import Captures
     from payctl.payments.dispatch import Dispatch
@@ -138,6 +139,16 @@ class App(GatewayServices):
         from payctl.notifications.outbox import Outbox
 
         return Outbox(self.db)
+
+    def relays(self) -> list[Relay]:
+        """Whoever is told of notifications, as far as they are configured; close each.
+
+        Raises:
+            NotConfigured: as :func:`payctl.notifications.endpoints.relays`.
+        """
+        from payctl.notifications.endpoints import relays
+
+        return relays(self.config, self.db)
 
     @cached_property
     def cases(self) -> Cases:

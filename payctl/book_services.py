@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from payctl.insight.lookup import Lookup
     from payctl.insight.upkeep import Upkeep
     from payctl.ledger.reports import Reports
+    from payctl.notifications.desk import Deliveries
     from payctl.payments.exports import Exports
     from payctl.payments.queries import Queries
     from payctl.payments.statistics import Statistics
@@ -94,6 +95,12 @@ class BookServices:
         from payctl.db.job_runs import JobRuns
 
         return JobRuns(self.db, self.leases)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        from payctl.notifications.desk import Deliveries
+
+        return Deliveries(self.db)
 
     # -- reading ----------------------------------------------------------------------------------
 

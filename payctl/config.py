@@ -22,7 +22,13 @@ from payctl import secret
 from payctl.config_layers import DEFAULT_PROFILE, FILE_NAME, Found, Layer, Origin
 from payctl.config_sources import stack
 from payctl.errors import NotConfigured, PayctlError
-from payctl.settings import BY_KEY, CONFIRM_ABOVE, CONFIRM_ABOVE_OTHERS, is_secret
+from payctl.settings import (
+    BY_KEY,
+    CONFIRM_ABOVE,
+    CONFIRM_ABOVE_OTHERS,
+    PASSWORD_URLS,
+    is_secret,
+)
 
 __all__ = ["DEFAULT_PROFILE", "FILE_NAME", "Config", "GatewaySection", "Origin", "Shown", "load"]
 
@@ -247,7 +253,7 @@ class Config:
             return ", ".join(self._redacted(str(item)) for item in value)
         if secret.is_reference(value) or is_secret(key):
             return self._redacted(str(value))
-        if key == "database.url":
+        if key in PASSWORD_URLS:
             return _without_password(str(value))
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

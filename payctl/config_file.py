@@ -89,7 +89,7 @@ def _checked(key: str, raw: str, path: Path) -> Any:
         raise settings.unknown(key, "the command line")
     if settings.is_secret(key) and not is_reference(raw):
         raise NotConfigured("config.secret_in_clear", field=key, source="the command line")
-    if key == "database.url" and settings.has_password(raw):
+    if key in settings.PASSWORD_URLS and settings.has_password(raw):
         raise NotConfigured("config.secret_in_clear", field=key, source="the command line")
     if key.endswith((".webhook_secrets", ".secrets")):
         raise NotConfigured("config.not_editable", field=key, path=path)

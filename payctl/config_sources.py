@@ -181,7 +181,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _in_clear(key: str, raw: Any) -> bool:
-    if key == "database.url" and isinstance(raw, str):
+    if key in settings.PASSWORD_URLS and isinstance(raw, str):
         return settings.has_password(raw)
     if not settings.is_secret(key):
         return False

@@ -27,9 +27,8 @@ LEVELS = ("debug", "info", "warning", "error")
 class Setting:
     """One setting of a profile.
 
-    ``kind`` is text, secret, integer, switch, choice, zone, name, url, command or
-    places; ``former`` is the
-    variable of the former service that is honoured where no file sets this.
+    ``kind`` is text, secret, secrets, integer, switch, choice, zone, name, url, command or places;
+    ``former`` is the variable of the former service that is honoured where no file sets this.
     """
 
     key: str
@@ -74,6 +73,20 @@ SETTINGS: tuple[Setting, ...] = (
             " path:/FOLDER, git:/REPOSITORY, cmd:PROGRAM ARGS"),
     Setting("disputes.keep_commission", "switch", "whether a lost dispute leaves us our commission"
             " (the organiser bears all of it); otherwise it is given back", False),
+    Setting("notifications.url", "url", "where the core service takes notifications; without it"
+            " nothing is delivered"),
+    Setting("notifications.secrets", "secrets", "what notifications are signed with, whsec_...;"
+            " two while one is being replaced"),
+    Setting("notifications.allow_private", "switch", "whether notifications.url may stand for an"
+            " address that is not public", False),
+    Setting("notifications.in_flight", "integer", "notifications sent at once", 16,
+            minimum=1, maximum=128),
+    Setting("notifications.lag_limit_s", "integer", "age in seconds of the oldest notification that"
+            " is not delivered above which `outbox lag` fails", 900, minimum=1),
+    Setting("notifications.redis_url", "url", "Redis server on which notifications are published as"
+            " they happen"),
+    Setting("notifications.redis_prefix", "text", "what the name of each Redis channel starts with",
+            "payctl."),
     Setting("receiver.port", "integer", "port of the webhook receiver", 8080,
             former="PORT", minimum=1, maximum=65535),
     Setting("receiver.cors_origin", "text", "origin the receiver lets a browser call from",
@@ -95,6 +108,9 @@ SETTINGS: tuple[Setting, ...] = (
 )  # fmt: skip
 BY_KEY: Mapping[str, Setting] = {setting.key: setting for setting in SETTINGS}
 BY_ENV: Mapping[str, Setting] = {setting.env: setting for setting in SETTINGS}
+
+#: Settings of kind url that may carry a password, which must not stand there in clear.
+PASSWORD_URLS = frozenset({"database.url", "notifications.redis_url"})
 
 #: Variables that are not settings of a profile but choose one, or belong to one call.
 CALL_VARIABLES: Mapping[str, str] = {
@@ -134,13 +150,13 @@ def is_secret(key: str) -> bool:
     """Whether the last part of *key* names a secret: its value must then be a reference."""
     known = BY_KEY.get(key)
     if known is not None:
-        return known.kind == "secret"
+        return known.kind in ("secret", "secrets")
     last = key.rsplit(".", 1)[-1]
     return bool(_SECRET_KEY.search(last)) and not last.startswith(("public", "idempotency"))
 
 
 def has_password(url: str) -> bool:
-    """Whether a database URL carries a password in clear."""
+    """Whether a URL carries a password in clear."""
     return bool(not is_reference(url) and urlsplit(url).password)
 
 
@@ -194,6 +210,8 @@ def convert(key: str, raw: Any, source: str) -> Any:
         return _switch(setting, raw, source)
     if setting.kind == "places":
         return _places(setting, raw, source)
+    if setting.kind == "secrets":
+        return _secrets(setting, raw, source)
     if not isinstance(raw, str) or not raw.strip():
         raise bad_value(key, source, raw, "text")
     value = raw.strip()
@@ -254,6 +272,15 @@ def _places(setting: Setting, raw: Any, source: str) -> list[str]:
     if not isinstance(places, list) or not all(map(_is_place, places)):
         raise bad_value(setting.key, source, raw, 'a list, ["path:/FOLDER", "git:/REPOSITORY"]')
     return places
+
+
+def _secrets(setting: Setting, raw: Any, source: str) -> list[str]:
+    """A list of references; one alone may be written without brackets."""
+    items = from_text(raw) if isinstance(raw, str) and raw.startswith("[") else raw
+    items = [items] if isinstance(items, str) else items
+    if not isinstance(items, list) or not items or not all(map(is_reference, items)):
+        raise bad_value(setting.key, source, raw, 'a list, ["file:/PATH", "env:NAME"]')
+    return items
 
 
 def _is_place(text: object) -> bool:

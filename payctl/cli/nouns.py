@@ -53,6 +53,7 @@ _PANELS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("cases", "work that needs a person"),
             ("webhooks", "events received from the gateways"),
+            ("outbox", "what the core service is told of changes, and how far"),
             ("jobs", "batch jobs: run them, see when they ran"),
             ("db", "upgrade, back up, restore and verify the book"),
             ("operators", "people and their roles"),

@@ -32,6 +32,7 @@ _STATUSES = {
     "cases": ("open", "assigned", "resolved"),
     "approvals": ("pending", "approved", "rejected", "expired", "used"),
     "webhooks": ("received", "waiting", "applied", "orphan", "dead", "dropped"),
+    "outbox": ("pending", "delivered", "dead", "dropped"),
 }
 
 

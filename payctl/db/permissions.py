@@ -72,6 +72,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "webhook.replay": _DESK | {"admin"},
     "outbox.relay": _DESK | {"admin", "job.outbox"},
     "alert.run": frozenset({"job.alert"}),
+    "outbox.replay": _DESK | {"admin"},
     "job.run": _DESK | {"admin"},
     "job.unlock": _RULES,
     "database.manage": _RULES | {SETUP_ROLE},

@@ -162,7 +162,7 @@ class BookChecks:
         """Of both directions."""
         with self._db.read() as tx:
             inward = sum(each.dead for each in signs.inbox(tx))
-            outward = outbox_lag(tx).dead
+            outward = outbox_lag(tx, self._db.clock.now()).dead
         if inward:
             fix = "payctl webhooks dead list"
             told = {"count": inward}
@@ -176,7 +176,7 @@ class BookChecks:
 
     def _outbox(self) -> Iterator[Finding]:
         with self._db.read() as tx:
-            lag = outbox_lag(tx)
+            lag = outbox_lag(tx, self._db.clock.now())
         status = _lag(self._db.clock.now(), lag.oldest_at)
         if status != OK and lag.oldest_at is not None:
             told = {"count": lag.count, "oldest": moment(lag.oldest_at)}
@@ -184,8 +184,8 @@ class BookChecks:
         else:
             yield Finding("outbox", OK, "doctor.outbox_ok", {"count": lag.count})
         if lag.disabled:
-            told = {"count": lag.disabled}
-            fix = "payctl outbox list"
+            told = {"reason": lag.reason or "-"}
+            fix = "payctl outbox enable --reason TEXT"
             yield Finding("outbox", FAIL, "doctor.outbox_disabled", told, fix, "disabled")
 
     def _floats(self) -> Iterator[Finding]:

@@ -1,30 +1,21 @@
-"""How far the delivery of notifications is behind. The one place that knows who delivers them."""
+"""How far the delivery of notifications is behind, for those who keep watch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
+from payctl.notifications import store
+from payctl.notifications.lag import CORE, Lag, lag
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLag:
-    """What has not reached the core service yet.
-
-    Attributes:
-        count: notifications that wait for their delivery.
-        oldest_at: when the oldest of them was made.
-        dead: those given up after their last try.
-        disabled: receivers that get nothing any more, because they refused for too long.
+def outbox_lag(tx: sa.Connection, now: datetime) -> Lag:
+    """The lag of the core service. One that was never told anything is not behind: nobody has
+    configured it, or the job that tells it has never run, which is a finding of its own.
     """
-
-    count: int = 0
-    oldest_at: datetime | None = None
-    dead: int = 0
-    disabled: int = 0
-
-
-def outbox_lag(tx: sa.Connection) -> OutboxLag:
-    """The lag as of *tx*. Nothing delivers notifications yet, so none counts as undelivered."""
-    return OutboxLag()
+    if store.read(tx, CORE) is None:
+        return Lag(0, None, 0, False)
+    return lag(tx, now)

@@ -149,11 +149,11 @@ def _all(
     for kind, number in signs.open_cases(tx).items():
         yield "payctl_open_cases", (kind,), number
     yield from _webhooks(tx, now, names)
-    lag = outbox_lag(tx)
+    lag = outbox_lag(tx, now)
     yield "payctl_outbox_waiting", (), lag.count
     yield "payctl_outbox_lag_seconds", (), _age(now, lag.oldest_at)
     yield "payctl_outbox_dead", (), lag.dead
-    yield "payctl_outbox_disabled", (), lag.disabled
+    yield "payctl_outbox_disabled", (), int(lag.disabled)
     yield from _jobs(tx, periods)
     for level in levels(tx):
         labels = (level.account, level.currency)

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     growth,
     machine,
     pgledger,
+    relay,
     report,
     startup,
     throughput,
@@ -35,6 +36,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "routing": gateways.routing,
     "imports": gateways.imports,
     "slow": gateways.slow,
+    "relay": relay.notifications,
 }
 
 

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 
 from payctl.db.engine import Database
 from payctl.ledger.tables import entry
+from payctl.notifications.tables import notification_delivery
 from payctl.payments import tables as t
 from tests import books, postgres
-from tests.benchmarks import embedded, loader, posting, process, sales
+from tests.benchmarks import embedded, loader, posting, process, relay, sales
 from tests.benchmarks.bench import ensure_sound
 from tests.benchmarks.workers import WARM_UP, measure
 
@@ -38,6 +39,17 @@ def test_captured_and_processed_payments_leave_a_sound_book(db_url: str) -> None
     assert captured.rate > 0 < processed.rate
     assert captured.client_us > 0
     assert captured.server_us is None
+
+
+def test_what_is_relayed_is_delivered_and_marked(db_url: str) -> None:
+    db = Database(db_url)
+    with relay.taking() as url:
+        made = relay.notified(db, 40)
+        assert relay.posted(url, [relay.body_of(each) for each in made]) > 0
+        assert relay.relayed(db, url, 40) > 0
+    db.dispose()
+    delivered = notification_delivery.c.state == "delivered"
+    assert _count(db_url, notification_delivery, delivered) == 40
 
 
 def test_a_batch_is_fifty_payments(db_url: str) -> None:

@@ -15,7 +15,7 @@ from payctl.db.engine import Database
 from payctl.insight import book_checks
 from payctl.insight.findings import Finding
 from payctl.insight.health import DATABASE, GATEWAYS, PING_KEPT_S
-from payctl.insight.outbox_lag import OutboxLag
+from payctl.notifications.lag import Lag
 from payctl.webhooks.tables import webhook_event
 from tests import books
 from tests.cli.runner import run
@@ -81,8 +81,8 @@ def test_events_that_are_not_applied(kit: Kit, minutes: int, status: str) -> Non
 def test_notifications_that_are_not_delivered(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, minutes: int, status: str
 ) -> None:
-    lag = OutboxLag(3, kit.clock.now(), dead=2, disabled=1)
-    monkeypatch.setattr(book_checks, "outbox_lag", lambda _: lag)
+    lag = Lag(3, kit.clock.now(), dead=2, disabled=True)
+    monkeypatch.setattr(book_checks, "outbox_lag", lambda *_: lag)
     kit.clock.advance(timedelta(minutes=minutes))
     assert [each[0] for each in found(kit, "outbox")] == [status, "fail"]
     assert found(kit, "dead_letters") == [("fail", "doctor.dead_notifications", "outbox")]

@@ -1,0 +1,3 @@
+DROP TABLE IF EXISTS "notification_endpoint" CASCADE
+-- next
+DROP TABLE IF EXISTS "notification_delivery" CASCADE

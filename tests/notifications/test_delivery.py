@@ -1,0 +1,143 @@
+"""Deliveries over a real connection, checked by the published library of Standard Webhooks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from payctl import ids
+from payctl.clock import ManualClock
+from payctl.db.engine import Database
+from payctl.db.tables import audit
+from payctl.errors import Conflict
+from payctl.notifications.desk import Deliveries
+from payctl.notifications.schedule import DELAYS_S, JITTER
+from tests.db.people import ADMIN
+from tests.notifications.kit import ACTOR, OTHER, SECRET, Receiver, receiving, relaying, tell
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Near the library's own, which checks how old a delivery is."""
+    return ManualClock(datetime.now(UTC))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+def test_the_published_library_takes_it(db: Database, receiver: Receiver) -> None:
+    [notified] = tell(db, db.ids.new())
+    with relaying(db, receiver.url) as relay:
+        assert relay.run(ACTOR) == {"delivered": 1}
+        assert relay.run(ACTOR) == {}
+    [request] = receiver.requests
+    assert request.path == "/hooks?from=payctl"
+    assert request.id == ids.encode("notification", notified)
+    payload = Webhook(SECRET).verify(request.body, dict(request.headers))
+    made = Deliveries(db).get(notified)
+    assert payload == json.loads(json.dumps(made.notification.payload()))
+    assert (made.state, made.tries, made.settled_at) == ("delivered", 1, db.clock.now())
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(request.body + b" ", dict(request.headers))
+
+
+def test_two_secrets_while_one_is_replaced(db: Database, receiver: Receiver) -> None:
+    tell(db, db.ids.new())
+    with relaying(db, receiver.url, OTHER, SECRET) as relay:
+        relay.run(ACTOR)
+    [request] = receiver.requests
+    for known in (SECRET, OTHER):
+        Webhook(known).verify(request.body, dict(request.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook("whsec_" + "A" * 40).verify(request.body, dict(request.headers))
+
+
+def test_again_with_the_same_id_and_body_at_another_time(
+    db: Database, receiver: Receiver, clock: ManualClock
+) -> None:
+    [notified] = tell(db, db.ids.new())
+    receiver.reply = lambda request: (500 if len(receiver.requests) == 1 else 204, {})
+    with relaying(db, receiver.url) as relay:
+        assert relay.run(ACTOR) == {"failed": 1}
+        assert relay.run(ACTOR) == {}
+        waiting = Deliveries(db).get(notified)
+        assert waiting.next_try_at is not None
+        wait = (waiting.next_try_at - clock.now()).total_seconds()
+        assert DELAYS_S[1] <= wait <= DELAYS_S[1] * (1 + JITTER)
+        clock.advance(timedelta(seconds=wait))
+        assert relay.run(ACTOR) == {"delivered": 1}
+    first, second = receiver.requests
+    assert (first.id, first.body) == (second.id, second.body)
+    assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
+    Webhook(SECRET).verify(second.body, dict(second.headers))
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_redirect_is_a_failure_and_not_followed(db: Database, receiver: Receiver) -> None:
+    [notified] = tell(db, db.ids.new())
+    receiver.reply = lambda request: (302, {"Location": receiver.url})
+    with relaying(db, receiver.url) as relay:
+        assert relay.run(ACTOR) == {"failed": 1}
+    assert len(receiver.requests) == 1
+    found = Deliveries(db).get(notified)
+    assert (found.state, found.tries, found.reason) == ("pending", 1, "status 302")
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_gone_ends_it_until_an_operator_enables_it(db: Database, receiver: Receiver) -> None:
+    notified = tell(db, *(db.ids.new() for _ in range(3)))
+    receiver.reply = lambda request: (410, {})
+    desk = Deliveries(db)
+    with relaying(db, receiver.url, width=1) as relay:
+        assert relay.run(ACTOR) == {"gone": 1}
+        receiver.reply = lambda request: (200, {})
+        assert relay.run(ACTOR) == {}
+        lag = desk.lag()
+        assert (lag.count, lag.dead, lag.disabled, lag.reason) == (3, 0, True, "status 410")
+        assert desk.enable(ADMIN, "it is back").disabled is False
+        with pytest.raises(Conflict) as error:
+            desk.enable(ADMIN, "again")
+        assert error.value.code == "notification.endpoint_up"
+        assert relay.run(ACTOR) == {"delivered": 3}
+    assert desk.lag().count == 0
+    assert [desk.get(each).tries for each in notified] == [1, 1, 1]
+    with db.read() as tx:
+        acts = tx.scalars(sa.select(audit.c.action).order_by(audit.c.seq)).all()
+    assert acts == ["outbox.disabled", "outbox.enabled"]
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_it_waits_as_long_as_it_is_asked_to(
+    db: Database, receiver: Receiver, clock: ManualClock
+) -> None:
+    notified = tell(db, *(db.ids.new() for _ in range(3)))
+    receiver.reply = lambda request: (429, {"Retry-After": "100"})
+    with relaying(db, receiver.url, width=1) as relay:
+        assert relay.run(ACTOR) == {"throttled": 1}
+        receiver.reply = lambda request: (200, {})
+        clock.advance(timedelta(seconds=99))
+        assert relay.run(ACTOR) == {}
+        clock.advance(timedelta(seconds=1))
+        assert relay.run(ACTOR) == {"delivered": 3}
+    assert [Deliveries(db).get(each).tries for each in notified] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_connections_are_kept(db: Database, receiver: Receiver) -> None:
+    tell(db, *(db.ids.new() for _ in range(40)))
+    with relaying(db, receiver.url, width=3) as relay:
+        assert relay.run(ACTOR) == {"delivered": 40}
+        tell(db, db.ids.new())
+        assert relay.run(ACTOR) == {"delivered": 1}
+    assert len({request.peer for request in receiver.requests}) <= 3
+    assert len(set(receiver.ids())) == 41
