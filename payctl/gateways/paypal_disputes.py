@@ -274,7 +274,8 @@ def _money(
         kind = MOVEMENTS.get(str(move.get("reason")), "taken")
         if kind == "fee":
             at = move.get("initiated_time") or number
-            fees.append(Fee(value, code, f"{reference}:{move.get('reason')}:{at}"))
+            name = f"{reference}:{move.get('reason')}:{move.get('type')}:{at}"
+            fees.append(Fee(value, code, name))
             continue
         if code != currency:  # settled in another currency: only its direction says something
             value = amount if value > 0 else -amount
