@@ -123,10 +123,11 @@ class App(GatewayServices):
         """Every check of the ledger and of the features above it, on one snapshot."""
         from payctl.ledger.check import run
         from payctl.ledger.invariants import ageing
-        from payctl.payments.checks import all_checks
+        from payctl.payments.checks import all_checks, untaken
 
+        now = self.db.clock.now()
         with self.db.read() as tx:
-            return run(tx, [ageing(self.db.clock.now()), *all_checks()])
+            return run(tx, [ageing(now), *all_checks(), untaken(now)])
 
     @cached_property
     def holds(self) -> Holds:

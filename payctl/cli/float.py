@@ -101,11 +101,15 @@ def topup(
     amount: AmountOption = None,
     amount_minor: AmountMinorOption = None,
     key: KeyOption = None,
+    new_bank: Annotated[
+        bool, typer.Option("--new-bank", help="The bank account is not in the book yet.")
+    ] = False,
 ) -> None:
     """Note that money has left a bank account of ours to fill a gateway's float.
 
     The transfer is made at the bank; payctl books it, from the bank into transit, and float arrived
-    books its end. Above the threshold a second person must approve first.
+    books its end. The bank account must be one of the book, in that currency. Above
+    the threshold a second person must approve first.
     """
     run = session()
     minor = required_amount(amount, amount_minor, currency)
@@ -113,7 +117,7 @@ def topup(
     chosen = key or ("none" if run.dry_run else new_key())
     done = run.app.float_topups.request(
         run.actor, gateway, amount_minor=minor, currency=currency, bank=bank, reason=reason,
-        key=chosen, dry_run=run.dry_run,
+        key=chosen, new_bank=new_bank, dry_run=run.dry_run,
     )  # fmt: skip
     _emit(done)
     if done.topup.state == "awaiting_approval":

@@ -222,6 +222,9 @@ def status(
 ) -> None:
     """Say where a payment stands; the exit code says it to scripts.
 
+    It reads the book and asks nobody. With --watch the provider is asked when a look is due, and
+    the money of a payment that its customer has approved is taken, as payments sync does.
+
     With --batch it answers many in one long-lived process: {"payment": "pay_..."} a line comes in,
     the payment goes out. See payctl help batch.
     """

@@ -38,6 +38,7 @@ _ABOUT = {
 #: Answers about what is not in the books: of a payment, and of a refund.
 _OPEN = {
     Part.AUTHORIZED: ("money.authorized", "money.authorized"),
+    Part.APPROVED: ("money.approved", "money.approved"),
     Part.WAITING: ("money.waiting", "money.waiting_refund"),
     Part.UNKNOWN: ("money.unknown", "money.unknown_refund"),
 }

@@ -272,7 +272,8 @@ class Event:
 
     ``proof`` says what speaks for it: ``signature`` (checked here), ``token`` (``token`` must equal
     the one the provider gave when the object was made; whoever stores that compares) or ``none``.
-    In every case the object is asked for before anything changes.
+    In every case the object is asked for before anything changes. ``payer`` is whom a signed event
+    names as the one who paid, where a status names nobody.
     """
 
     event_id: str
@@ -282,6 +283,7 @@ class Event:
     occurred_at: datetime | None = None
     proof: str = "signature"
     token: str | None = field(default=None, repr=False)
+    payer: Destination | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 * Checkout (v2): a form, signed by ``x-token``: HMAC-SHA256 over the values alone, one after the
   other in a fixed order, a missing field counting as empty (docs.cinetpay.com, "HMAC"). It has
   neither a time nor a nonce, so the same callback is valid for ever; an event's id is made of what
-  is signed, and the inbox takes each id once.
+  is signed, and the inbox takes each id once. That of a payment that was accepted is the only place
+  where CinetPay names the payer.
 * Transfers (v2): an unsigned form.
 * New API: JSON with the ``notify_token`` of the answer that made the object, to be compared with
   the stored one.
@@ -18,7 +19,8 @@ from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
 from payctl.errors import Forbidden, InvalidInput, NotConfigured
-from payctl.gateways.base import Event, Reference
+from payctl.gateways.base import Destination, Event, Reference
+from payctl.gateways.cinetpay_terms import payer
 from payctl.gateways.signature import header_of
 
 #: What ``x-token`` is made of, in this order.
@@ -27,6 +29,8 @@ SIGNED = (
     "payment_method", "cel_phone_num", "cpm_phone_prefixe", "cpm_language", "cpm_version",
     "cpm_payment_config", "cpm_page_action", "cpm_custom", "cpm_designation", "cpm_error_message",
 )  # fmt: skip
+#: ``cpm_error_message`` of a payment that was accepted, as it is written and as one would expect.
+_ACCEPTED = frozenset({"SUCCES", "SUCCESS"})
 
 
 def sign(values: Mapping[str, bytes], secret: str) -> str:
@@ -68,7 +72,21 @@ def of_form(
         type=_text(values, "cpm_error_message") or "payment",
         object_kind="payment",
         reference=Reference(our_reference=name, provider_reference=name),
+        payer=_payer(values),
     )
+
+
+def _payer(values: Mapping[str, bytes]) -> Destination | None:
+    """Who paid. Values are signed one after the other without anything between them, so a digit
+    could be moved from one to its neighbour; a number counts only where its neighbours could not
+    have given it any, and where it is a whole one of its country.
+    """
+    if _text(values, "cpm_error_message").upper() not in _ACCEPTED:
+        return None
+    before, after = _text(values, "payment_method"), _text(values, "cpm_language")
+    if before[-1:].isdigit() or not after[:1].isalpha():
+        return None
+    return payer(_text(values, "cpm_phone_prefixe"), _text(values, "cel_phone_num"))
 
 
 def of_json(body: bytes) -> Event:

@@ -4,7 +4,7 @@ A creation gives the address of a page and moves nothing by itself. Our referenc
 ``transaction_id`` too, unique for ever per site, so it serves as the provider's reference and a
 lost answer can be asked about; a repeated creation is refused, so none is made. The check names no
 payer (its answer has the operator's id and our own data, but no number), only the signed callback
-does; where an account's check carries ``phone_number`` after all, it is taken.
+does, in the event; where an account's check carries ``phone_number`` after all, it is taken.
 
 Sources: docs.cinetpay.com, "Initiating a payment", "Check a payment", "Table of codes".
 """

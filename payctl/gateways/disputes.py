@@ -25,7 +25,9 @@ class Dispute:
     """A payment that its customer contests, as the provider has it now.
 
     ``withdrawn_minor`` is what the provider has taken back for it so far, in minor units of
-    ``currency`` and without its ``fee``; 0 again when it was given back.
+    ``currency`` and without its ``fees``; 0 again when it was given back. ``held_minor`` is what it
+    keeps us from using meanwhile, or may do, without having taken it: no money has moved, and the
+    owner must not have it. Each of ``fees`` has its own reference; one below zero was given back.
     """
 
     reference: str
@@ -36,7 +38,8 @@ class Dispute:
     reason: str = ""
     due_at: datetime | None = None
     withdrawn_minor: int = 0
-    fee: Fee | None = None
+    held_minor: int = 0
+    fees: tuple[Fee, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,10 +130,12 @@ def record(
         split = urlsplit(url)
     except ValueError:
         split = urlsplit("")  # an address that cannot be read was never called
+    kind = next((v for k, v in request_headers.items() if k.lower() == "content-type"), "")
     body = (request_body or b"").decode("utf-8", "replace")
-    is_form = "form" in next(
-        (v for k, v in request_headers.items() if k.lower() == "content-type"), ""
-    )
+    is_form = "urlencoded" in kind
+    if kind.startswith("multipart/"):
+        # Files are somebody's papers, and no text.
+        body = f"[multipart, {len(request_body or b'')} bytes]"
     return {
         "correlation_id": log.correlation(),
         "method": method.upper(),

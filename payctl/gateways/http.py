@@ -26,6 +26,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from payctl import log
@@ -34,6 +35,8 @@ from payctl.gateways import exchange
 from payctl.gateways.base import Answer, Outcome, Probe, RejectKind, no_probe
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 CONNECT_S = 3.0
@@ -187,6 +190,7 @@ class Http:
         for name in ("httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)
         transport = httpx.HTTPTransport(
+            verify=_trust(),
             limits=httpx.Limits(
                 max_connections=self._max_connections,
                 max_keepalive_connections=self._max_connections,
@@ -242,6 +246,16 @@ class _Stream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """Whom every client trusts. Reading the certificates takes longer than most calls, so a process
+    does it once.
+    """
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def answer_without_success(reply: Reply) -> Answer | None:

@@ -63,6 +63,7 @@ class Cameroon:
             settings.tokens, lambda: token_key(url, *(each() for each in self._client)),
             self._fetch, token_of, clock,
         )  # fmt: skip
+        self._clock = clock
         quiet = Http(clock, secrets=self._secrets)
         self._open = Rest(quiet, url, clock)
         #: what moves nothing: tokens of operations, questions
@@ -112,7 +113,18 @@ class Cameroon:
         )
 
     def query_payout(self, reference: Reference) -> Answer:
-        return self._status(self._payout, reference)
+        """Also the other ways of paying out are asked before a payout counts as not found: it may
+        have been made before ``payout_operation`` was changed, and would be paid twice.
+        """
+        until = self._clock.monotonic() + reference.deadline_s
+        answer = self._status(self._payout, reference)
+        for other in _PAYOUTS:
+            if answer.outcome is not Outcome.NOT_FOUND:
+                break
+            if other != self._payout:
+                left = max(until - self._clock.monotonic(), 0.1)
+                answer = self._status(other, replace(reference, deadline_s=left))
+        return answer
 
     def ping(self) -> Health:
         reply = self._fetch(5.0)
@@ -152,7 +164,7 @@ class Cameroon:
         )  # fmt: skip
         bad = failed(reply)
         answer = bad if bad is not None else self._read(reply, token)
-        if answer.outcome is Outcome.UNKNOWN:
+        if answer.outcome in (Outcome.UNKNOWN, Outcome.EXISTS):
             # Only with it can the lost answer be asked for.
             return replace(answer, provider_reference=token)
         return answer
@@ -164,7 +176,8 @@ class Cameroon:
         )
         bad = failed(reply)
         if bad is None:
-            token = (json_object(reply).get("data") or {}).get("payToken")
+            data = json_object(reply).get("data")
+            token = data.get("payToken") if isinstance(data, dict) else None
             if isinstance(token, str) and token:
                 return token
             bad = dressed(Answer(Outcome.UNKNOWN, message="no payToken"), reply)
@@ -179,7 +192,10 @@ class Cameroon:
             headers=self._headers(),
         )  # fmt: skip
         if reply.status == 404:
-            return dressed(Answer(Outcome.NOT_FOUND), reply)
+            # A wrong address or a proxy on the way says 404 too, and not in Orange's words.
+            theirs = "message" in json_object(reply)
+            said = Answer(Outcome.NOT_FOUND if theirs else Outcome.UNKNOWN)
+            return dressed(said, reply)
         bad = failed(reply)
         return bad if bad is not None else self._read(reply, token)
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlencode
 
@@ -46,6 +48,8 @@ CODE_LIFE = timedelta(minutes=15)
 LISTED_WITHIN = timedelta(minutes=15)
 _SLACK = timedelta(minutes=10)
 _SIZE, _MAX_PAGES = 100, 50
+#: Seconds for a whole list, and less than which is not worth another page.
+_LIST_S, _LEAST_S = 120.0, 0.1
 
 
 class Sonatel:
@@ -59,6 +63,11 @@ class Sonatel:
         self._shop = settings.text("shop_name", "payctl")
         payer = settings.text_or_none("channel_msisdn")
         self._channel = payer
+        if payer is not None and find_spec("cryptography") is None:
+            # Found out with the first payout, it would be found out too late.
+            raise NotConfigured(
+                "gateway.extra_missing", account=settings.account, extra="orange-payout"
+            )
         self._pin = settings.secret("pin") if payer is not None else None
         self.capabilities = _capabilities(
             payer is not None, settings.ranges("limits"), settings.ranges("payout_limits")
@@ -110,15 +119,27 @@ class Sonatel:
         return dressed(shown, reply)
 
     def query(self, reference: Reference) -> Answer:
-        """What was paid with a code: a transaction that names our reference."""
+        """What was paid with a code: the transactions that name our reference. A code may be tried
+        more than once while it lives, so a try that failed decides nothing before its end, and
+        nothing beside one that succeeded.
+        """
         now = self._clock.now()
         made = reference.created_at or now - timedelta(days=1)
-        for answer in self._transactions(PAYMENT, made - _SLACK, now + _SLACK):
-            if answer.provider_reference is None:
-                return answer
+        ends, tries = made + CODE_LIFE + LISTED_WITHIN, []
+        since, until = made - _SLACK, now + _SLACK
+        for answer in self._transactions(PAYMENT, since, until, reference.deadline_s):
             if answer.our_reference == reference.our_reference:
+                tries.append(answer)
+            elif answer.provider_reference is None and answer.our_reference is None:
                 return answer
-        if now < made + CODE_LIFE + LISTED_WITHIN:
+        for wanted in (Outcome.SUCCEEDED, Outcome.UNKNOWN, Outcome.PENDING):
+            if (
+                found := next((each for each in tries if each.outcome is wanted), None)
+            ) is not None:
+                return found
+        if tries and now >= ends:
+            return tries[-1]
+        if now < ends:
             waiting = NextAction("redirect")
             return Answer(
                 Outcome.REQUIRES_ACTION, reference.provider_reference, next_action=waiting
@@ -126,7 +147,12 @@ class Sonatel:
         return Answer(Outcome.EXPIRED, reference.provider_reference, code="customer_timeout")
 
     def listed(self, since: datetime, until: datetime) -> Iterator[Answer]:
-        return self._transactions(PAYMENT, since, until)
+        for answer in self._transactions(PAYMENT, since, until, _LIST_S):
+            # One that cannot be read ends the list: what it is, nobody could say.
+            unread = answer.provider_reference is None
+            yield replace(answer, our_reference=None) if unread else answer
+            if unread:
+                return
 
     # --- payouts ---------------------------------------------------------------------------------
 
@@ -154,8 +180,13 @@ class Sonatel:
         return _read(json_object(reply), reply, ours=request.our_reference)
 
     def query_payout(self, reference: Reference) -> Answer:
-        """A cash-in is found by the reference it was made with."""
-        query = urlencode({"reference": reference.our_reference or "", "type": CASHIN})
+        """A cash-in is found by the reference it was made with, and is ours only if it names that:
+        a list that was not filtered as asked would show somebody else's.
+        """
+        ours = reference.our_reference
+        if not ours:
+            return rejected("not_supported", "a query without our reference")
+        query = urlencode({"reference": ours, "type": CASHIN})
         reply = self._aside.call(
             "GET", f"/api/eWallet/v1/transactions?{query}", deadline_s=reference.deadline_s
         )
@@ -164,9 +195,13 @@ class Sonatel:
         items = _items(reply)
         if items is None:
             return dressed(Answer(Outcome.UNKNOWN, message="unreadable answer"), reply)
-        if not items:
-            return dressed(Answer(Outcome.NOT_FOUND), reply)
-        return _read(items[0], reply, ours=reference.our_reference)
+        named = [each for each in items if isinstance(each, dict) and each.get("reference")]
+        if len(named) < len(items):
+            return dressed(Answer(Outcome.UNKNOWN, message="a cash-in without reference"), reply)
+        found = next((each for each in named if str(each["reference"]) == ours), None)
+        if found is None and len(items) >= _SIZE:
+            return dressed(Answer(Outcome.UNKNOWN, message="a list of all cash-ins"), reply)
+        return _read(found, reply, ours) if found else dressed(Answer(Outcome.NOT_FOUND), reply)
 
     def ping(self) -> Health:
         reply = self._fetch(5.0)
@@ -189,17 +224,23 @@ class Sonatel:
 
     # --- exchanges -------------------------------------------------------------------------------
 
-    def _transactions(self, kind: str, since: datetime, until: datetime) -> Iterator[Answer]:
-        """Transactions of *kind*, as far as the list goes; a break ends with an answer that names
-        none.
+    def _transactions(
+        self, kind: str, since: datetime, until: datetime, deadline_s: float
+    ) -> Iterator[Answer]:
+        """Transactions of *kind*, as far as the list goes and within *deadline_s*; a break ends
+        with an answer that names none. One that cannot be read names at most our reference.
         """
+        end = self._clock.monotonic() + deadline_s
         for page in range(_MAX_PAGES):
             query = urlencode(
                 {"fromDateTime": _iso(since), "toDateTime": _iso(until), "type": kind,
                  "page": page, "size": _SIZE}
             )  # fmt: skip
+            left = end - self._clock.monotonic()
+            if page and left <= _LEAST_S:
+                break
             reply = self._aside.call(
-                "GET", f"/api/eWallet/v1/transactions?{query}", deadline_s=10.0
+                "GET", f"/api/eWallet/v1/transactions?{query}", deadline_s=max(left, _LEAST_S)
             )
             if (bad := failed(reply)) is not None:
                 yield bad
@@ -212,7 +253,7 @@ class Sonatel:
                 yield _read(item, reply)
             if len(items) < _SIZE:
                 return
-        yield Answer(Outcome.UNKNOWN, message="the list is longer than we read")
+        yield Answer(Outcome.UNKNOWN, message="the list is longer than there was time to read")
 
     def _encrypted_pin(self, deadline_s: float) -> str | Answer:
         """The PIN as Sonatel wants it. Fetching the key moves nothing: a failure was not sent."""
@@ -220,7 +261,10 @@ class Sonatel:
         bad = failed(reply)
         key = json_object(reply).get("key")
         if bad is None and isinstance(key, str) and self._pin is not None:
-            return _encrypt(self._pin(), key, self.account)
+            try:
+                return _encrypt(self._pin(), key)
+            except ValueError:
+                bad = dressed(Answer(Outcome.NOT_SENT, message="no RSA key"), reply)
         bad = bad or dressed(Answer(Outcome.NOT_SENT, message="no public key"), reply)
         if bad.outcome is Outcome.UNKNOWN:
             return Answer(Outcome.NOT_SENT, message=bad.message, exchange=bad.exchange)
@@ -236,17 +280,21 @@ class Sonatel:
         return self._open.call("POST", "/oauth/token", deadline_s=deadline_s, form=form)
 
 
-def _encrypt(pin: str, key: str, account: str) -> str:
+def _encrypt(pin: str, key: str) -> str:
+    """
+    Raises:
+        ValueError: *key* is no RSA key.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
     try:
-        from cryptography.hazmat.primitives.asymmetric import padding, rsa
-        from cryptography.hazmat.primitives.serialization import load_der_public_key
-    except ImportError as missing:
-        raise NotConfigured(
-            "gateway.extra_missing", account=account, extra="orange-payout"
-        ) from missing
-    loaded = load_der_public_key(base64.b64decode(key))
+        loaded = load_der_public_key(base64.b64decode(key))
+    except UnsupportedAlgorithm as unknown:
+        raise ValueError("no RSA key") from unknown
     if not isinstance(loaded, rsa.RSAPublicKey):
-        raise NotConfigured("gateway.bad_setting", field="key", account=account, wanted="RSA")
+        raise ValueError("no RSA key")
     return base64.b64encode(loaded.encrypt(pin.encode(), padding.PKCS1v15())).decode()
 
 
@@ -261,9 +309,11 @@ def _items(reply: Reply) -> list[Mapping[str, Any]] | None:
 
 
 def _failed(reply: Reply) -> Answer | None:
-    """As :func:`failed`; Sonatel's own codes say why it does not pay."""
+    """As :func:`failed`; Sonatel's own codes say why it does not pay. With a server's error they
+    prove nothing.
+    """
     bad = failed(reply)
-    if bad is None or bad.provider_code not in SONATEL_CODES:
+    if bad is None or bad.provider_code not in SONATEL_CODES or bad.outcome is Outcome.UNKNOWN:
         return bad
     declined = Answer(
         Outcome.DECLINED, code=SONATEL_CODES[str(bad.provider_code)],
@@ -274,12 +324,13 @@ def _failed(reply: Reply) -> Answer | None:
 
 def _read(data: Mapping[str, Any], reply: Reply, ours: str | None = None) -> Answer:
     """One transaction. A new status is still open."""
+    named: Any = None
     try:
+        named = (data.get("metadata") or {}).get("order") or ours
         status = str(data["status"])
         outcome = STATUSES.get(status.upper(), Outcome.PENDING)
         money = data.get("amount") or {}
         amount = minor_of(money["value"], CURRENCY) if money else None
-        named = (data.get("metadata") or {}).get("order") or ours
         customer = data.get("customer") or {}
         paid = customer.get("id") if outcome is Outcome.SUCCEEDED else None
         told = Answer(
@@ -290,16 +341,20 @@ def _read(data: Mapping[str, Any], reply: Reply, ours: str | None = None) -> Ans
             currency=CURRENCY if amount is not None else None,
             code="card_declined" if outcome is Outcome.DECLINED else None,
             provider_code=status,
-            payer=Destination("msisdn", _e164(str(paid)), country=COUNTRY) if paid else None,
+            payer=_payer(str(paid)) if paid else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        told = Answer(Outcome.UNKNOWN, message="unreadable answer")
+        known = str(named) if named else None
+        told = Answer(Outcome.UNKNOWN, message="unreadable answer", our_reference=known)
     return dressed(told, reply)
 
 
-def _e164(text: str) -> str:
+def _payer(text: str) -> Destination | None:
+    """Who paid; ``None`` for what is no number, a merchant's code for one."""
     found = numbering.read(text, COUNTRY)
-    return found.e164 if isinstance(found, numbering.Number) else text
+    if not isinstance(found, numbering.Number):
+        return None
+    return Destination("msisdn", found.e164, country=found.country)
 
 
 def _national(phone: str) -> str | Answer:

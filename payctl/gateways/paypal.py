@@ -50,6 +50,7 @@ from payctl.gateways.checks import (
     refuse_query,
     rejected,
 )
+from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.http import Reply
 from payctl.gateways.paypal_answers import INTENT, of_order, read_order
 from payctl.gateways.paypal_api import BROKEN, HOSTS, Api, failed, unreadable
@@ -59,6 +60,7 @@ from payctl.gateways.rest import json_object
 from payctl.gateways.settings import Settings
 
 if TYPE_CHECKING:
+    from payctl.gateways.paypal_disputes import Disputes
     from payctl.gateways.paypal_events import Webhooks
     from payctl.gateways.paypal_payments import Payments, Seen
     from payctl.gateways.paypal_payouts import Payouts
@@ -72,9 +74,9 @@ _LAPSED = timedelta(days=7)
 
 class PaypalGateway(Refusing):
     """See the module. Settings: ``client_id`` and ``client_secret`` (references), ``mode``
-    (``sandbox`` or ``live``), ``webhook_id``, ``currencies``, ``payouts``, ``return_url``,
-    ``cancel_url``, ``brand_name``, ``locale``, ``soft_descriptor``, ``immediate_only``,
-    ``api_base``."""
+    (``sandbox`` or ``live``), ``webhook_id``, ``currencies``, ``payouts``, ``disputes``,
+    ``return_url``, ``cancel_url``, ``brand_name``, ``locale``, ``soft_descriptor``,
+    ``immediate_only``, ``api_base``."""
 
     name = "paypal"
 
@@ -88,10 +90,11 @@ class PaypalGateway(Refusing):
         page: Page,
         currencies: frozenset[str],
         payouts: bool,
+        disputes: bool,
     ) -> None:
         self.account = account
         self.live = mode == "live"
-        self.capabilities = _capabilities(currencies, payouts)
+        self.capabilities = _capabilities(currencies, payouts, disputes)
         self._api = api
         self._page = page
         self._mode = mode
@@ -120,6 +123,7 @@ class PaypalGateway(Refusing):
             page=page,
             currencies=frozenset(chosen) & CURRENCIES if chosen else CURRENCIES - IN_COUNTRY,
             payouts=settings.flag("payouts", False),
+            disputes=settings.flag("disputes", True),
         )
         settings.done()
         return gateway
@@ -149,6 +153,12 @@ class PaypalGateway(Refusing):
         from payctl.gateways.paypal_payouts import Payouts
 
         return Payouts(self._api, self._reports)
+
+    @cached_property
+    def _disputes(self) -> Disputes:
+        from payctl.gateways.paypal_disputes import Disputes
+
+        return Disputes(self._api)
 
     # --- payments -------------------------------------------------------------------------------
 
@@ -247,6 +257,17 @@ class PaypalGateway(Refusing):
             return rejected("not_supported", "payouts")
         return self._payouts.query(reference)
 
+    # --- disputes -------------------------------------------------------------------------------
+
+    def query_dispute(self, reference: str, deadline_s: float) -> Answer:
+        return self._disputes.get(reference, deadline_s)
+
+    def list_disputes(self, since: datetime) -> Iterator[Answer]:
+        return self._disputes.listed(since)
+
+    def respond_to_dispute(self, response: DisputeResponse) -> Answer:
+        return self._disputes.respond(response)
+
     # --- account --------------------------------------------------------------------------------
 
     def balance(self) -> list[BalanceLine]:
@@ -323,7 +344,7 @@ def _order_path(order_id: str) -> str:
     return f"/v2/checkout/orders/{quote(order_id, safe='')}"
 
 
-def _capabilities(currencies: frozenset[str], payouts: bool) -> Capabilities:
+def _capabilities(currencies: frozenset[str], payouts: bool, disputes: bool) -> Capabilities:
     steps = {code: step for code, step in STEPS.items() if code in currencies}
     return Capabilities(
         methods=frozenset({"paypal"}),
@@ -339,6 +360,7 @@ def _capabilities(currencies: frozenset[str], payouts: bool) -> Capabilities:
         payouts=frozenset(RECIPIENTS) if payouts else frozenset(),
         balance=True,
         lists_payments=True,
+        disputes=disputes,
         reports_payer=True,
         steps=steps,
         payout_steps=steps,

@@ -66,16 +66,20 @@ class Api:
         *,
         request_id: str | None = None,
         whole: bool = False,
+        content_type: str | None = None,
     ) -> Reply:
         """Post *body*.
 
         Args:
             request_id: ``PayPal-Request-Id``: the stored key under which PayPal does it once.
             whole: ask for the whole object; PayPal's default answer has neither amounts nor fee.
+            content_type: of a *body* that is no JSON.
         """
         headers = {"Prefer": "return=representation"} if whole else {}
         if request_id is not None:
             headers["PayPal-Request-Id"] = request_id
+        if content_type is not None:
+            headers["Content-Type"] = content_type
         return self._rest.call("POST", path, deadline_s=deadline_s, body=body, headers=headers)
 
     def until(self, deadline_s: float) -> Callable[[], float]:

@@ -64,7 +64,7 @@ class Rest:
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Make one call within *deadline_s* seconds, its token included; never raises. A *body* of
-        bytes is JSON already and goes as it is.
+        bytes goes as it is, as JSON unless *headers* name another type.
         """
         until = self._clock.monotonic() + deadline_s
         sent: dict[str, str] = {"Accept": "application/json", "User-Agent": USER_AGENT}
@@ -74,7 +74,7 @@ class Rest:
             sent["Content-Type"] = "application/x-www-form-urlencoded"
             content = urlencode(form).encode()
         elif body is not None:
-            sent["Content-Type"] = "application/json"
+            sent.setdefault("Content-Type", "application/json")
             content = body if isinstance(body, bytes) else _json(body)
         if self._tokens is None:
             return self._send(method, path, sent, content, until)

@@ -159,7 +159,7 @@ def _dispute(data: Mapping[str, Any]) -> Dispute:
         reason=str(data.get("reason") or ""),
         due_at=datetime.fromtimestamp(int(due), UTC) if due else None,
         withdrawn_minor=_withdrawn(moves, amount, currency),
-        fee=_fee(moves),
+        fees=_fees(moves),
     )
 
 
@@ -172,9 +172,15 @@ def _withdrawn(moves: list[Mapping[str, Any]], amount_minor: int, currency: str)
     return amount_minor if total > 0 else 0
 
 
-def _fee(moves: list[Mapping[str, Any]]) -> Fee | None:
-    for move in moves:
-        if int(move.get("fee") or 0) > 0:
-            currency = str(move["currency"]).upper()
-            return Fee(from_stripe(int(move["fee"]), currency), currency, str(move["id"]))
-    return None
+def _fees(moves: list[Mapping[str, Any]]) -> tuple[Fee, ...]:
+    """A fee for each movement that had one: contesting may cost another, winning give one back."""
+    return tuple(
+        Fee(_signed(int(move["fee"]), currency), currency, str(move["id"]))
+        for move in moves
+        if int(move.get("fee") or 0)
+        for currency in (str(move["currency"]).upper(),)
+    )
+
+
+def _signed(amount: int, currency: str) -> int:
+    return from_stripe(amount, currency) if amount > 0 else -from_stripe(-amount, currency)

@@ -73,6 +73,8 @@ def _about_payment(found: PaymentDetail) -> list[str]:
             return [f"payctl payments sync {name}"]
         case PaymentStatus.CREATED:
             return ["payctl payments sync"]
+        case PaymentStatus.REQUIRES_ACTION if found.approved:
+            return [f"payctl payments sync {name}"]
         case PaymentStatus.REQUIRES_ACTION:
             return [f"payctl payments status {name} --watch"]
         case PaymentStatus.AUTHORIZED:

@@ -94,13 +94,20 @@ class Dossier:
         if self.found is None:
             return locate(booked, ())
         left = self.found.payment.capturable_minor
-        return locate(booked, live_of(self.found.attempts), left)
+        return locate(booked, live_of(self.found.attempts, self.found.approved), left)
 
 
-def live_of(attempts: Iterable[Attempt]) -> list[Live]:
-    """The attempts whose outcome is open."""
+def live_of(attempts: Iterable[Attempt], approved: frozenset[UUID] = frozenset()) -> list[Live]:
+    """The attempts whose outcome is open; *approved* are those whose customer has agreed."""
     return [
-        Live(each.operation, each.gateway_account, _known(each), each.amount_minor, each.currency)
+        Live(
+            each.operation,
+            each.gateway_account,
+            _known(each),
+            each.amount_minor,
+            each.currency,
+            each.id in approved,
+        )
         for each in attempts
         if each.state.live
     ]

@@ -23,6 +23,7 @@ class Part(StrEnum):
     BELONGS = "belongs_to"  # in the books, in favour of this account
     HELD = "held_at"  # where the money of the books lies
     AUTHORIZED = "authorized"  # reserved at the customer's bank, not taken
+    APPROVED = "approved"  # the customer has agreed, and this provider waits for us to take it
     WAITING = "waiting"  # with the customer until this provider confirms
     BORNE = "borne_by"  # more went out than this payment had: who bears it
     COST = "cost"  # the providers' fees
@@ -59,6 +60,8 @@ class Live:
     state: AttemptState
     amount_minor: int
     currency: str
+    #: the provider's last word was that the customer has agreed
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ _VERDICTS = (
     (Part.UNKNOWN, Verdict.UNKNOWN),
     (Part.BELONGS, Verdict.HELD),
     (Part.AUTHORIZED, Verdict.AUTHORIZED),
+    (Part.APPROVED, Verdict.WAITING),
     (Part.WAITING, Verdict.WAITING),
     (Part.RETURNED, Verdict.RETURNED),
 )
@@ -138,7 +142,7 @@ def _open(live: list[Live], authorized_left_minor: int) -> Iterable[Place]:
         if each.state is AttemptState.AUTHORIZED:
             part, amount = Part.AUTHORIZED, authorized_left_minor - capturing
         elif each.state in _WAITING:
-            part = Part.WAITING
+            part = Part.APPROVED if each.approved else Part.WAITING
         if each.operation is Operation.VOID or amount <= 0:
             continue  # what is being released is still told by the authorisation itself
         name = accounts.refund_outgoing if each.operation.gives_back else accounts.collect

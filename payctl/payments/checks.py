@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from payctl.gateways.base import Outcome
+from payctl.ids import encode
 from payctl.ledger.check import Check, Violation
 from payctl.ledger.tables import account, balance
 from payctl.payments import tables as t
 from payctl.payments.float_tables import float_topup
-from payctl.payments.model import LIVE_ATTEMPT_STATES, PaymentStatus, RefundState
+from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus, RefundState
 
+#: How long a payment may stay approved without being taken or let go.
+UNTAKEN = timedelta(hours=6)
 Sums = dict[tuple[str, str], int]
 
 
@@ -35,6 +40,38 @@ def all_checks() -> list[Check]:
             "nothing_unseen", "everything unfinished has a time at which it is looked at", _unseen
         ),
     ]
+
+
+def untaken(now: datetime) -> Check:
+    """The check of payments that were approved and left: the janitor takes or lets go of each
+    within minutes, and a provider forgets an approval after hours.
+    """
+    limit = now - UNTAKEN
+
+    def run(tx: sa.Connection) -> list[Violation]:
+        a, c = t.attempt.c, t.provider_call.c
+        since = sa.func.min(c.at)
+        query = (
+            sa.select(a.payment_id, a.gateway_account, a.currency, a.amount_minor, since)
+            .select_from(t.attempt.join(t.provider_call, c.attempt_id == a.id))
+            .where(
+                a.state.in_([str(state) for state in LIVE_ATTEMPT_STATES]),
+                a.operation == str(Operation.COLLECT),
+                c.outcome == str(Outcome.APPROVED),
+            )
+            .group_by(a.id, a.payment_id, a.gateway_account, a.currency, a.amount_minor)
+            .having(since <= sa.bindparam("limit", limit, c.at.type))
+        )
+        return [
+            Violation(
+                "approved_taken", f"gateway:{g}:collect", int(n), currency,
+                f"payment {encode('payment', id_)} was approved and neither taken nor let go",
+            )
+            for id_, g, currency, n, _since in tx.execute(query)
+        ]  # fmt: skip
+
+    hours = int(UNTAKEN.total_seconds() // 3600)
+    return Check("approved_taken", f"what was approved is taken or let go in {hours} hours", run)
 
 
 def _refunds(tx: sa.Connection) -> list[Violation]:

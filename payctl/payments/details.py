@@ -66,6 +66,8 @@ class PaymentDetail:
     refunds: tuple[Refund, ...] = ()
     lines: tuple[Mapping[str, Any], ...] = field(default=())
     disputes: tuple[DisputeRecord, ...] = ()
+    #: attempts whose customer has agreed, by the provider's last word, and whose money is not taken
+    approved: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,30 +59,47 @@ class DisputeBooks:
             draft = postings.money(dispute, taken, actor=actor.name)
             journals.append(self._fact(tx, actor, dispute, draft))
             values["withdrawn_minor"] = facts.withdrawn_minor
-        if facts.fee is not None and facts.fee.amount_minor > 0:
-            draft = postings.fee(dispute, facts.fee, actor=actor.name)
-            if not self._book.knows(tx, draft.posting_key):
+        for fee in facts.fees:
+            draft = postings.fee(dispute, fee, actor=actor.name)
+            if fee.amount_minor and not self._book.knows(tx, draft.posting_key):
                 journals.append(self._fact(tx, actor, dispute, draft))
         if dispute.status in ENDED:
             if taken > 0 or (taken < 0 and dispute.status is DisputeStatus.LOST):
                 self._changed_after_end(tx, actor, dispute, facts)
             return values
         ours = receipt.receipt == "order" and payment.rate is not None
-        ends = facts.status in ENDED
-        withdrawn = facts.withdrawn_minor
-        if (
-            ours
-            and withdrawn
-            and not dispute.frozen_minor
-            and facts.status is not (DisputeStatus.WON)
-        ):
-            values |= self._freeze(tx, actor, payment, dispute, withdrawn, journals)
+        lost = facts.status is DisputeStatus.LOST
+        held = 0 if lost else min(facts.held_minor, payment.refundable_minor)
+        wanted = max(facts.withdrawn_minor, held)
+        if ours and wanted and facts.status is not DisputeStatus.WON:
+            values |= self._hold(tx, actor, payment, replace(dispute, **values), wanted, journals)
         now_dispute = replace(dispute, **values)
-        if ends and facts.status is DisputeStatus.LOST:
+        if lost and facts.withdrawn_minor:
             values |= self._lose(tx, actor, payment, receipt, now_dispute, journals)
-        elif ends and now_dispute.frozen_minor:
+        elif facts.status in ENDED and now_dispute.frozen_minor:
             values |= self._unfreeze(tx, actor, payment, now_dispute, journals)
         return values
+
+    def _hold(
+        self,
+        tx: sa.Connection,
+        actor: Actor,
+        payment: Payment,
+        dispute: DisputeRecord,
+        amount_minor: int,
+        journals: list[Posted],
+    ) -> dict[str, Any]:
+        """Freeze the owner's part of *amount_minor*; what is frozen for another amount goes back
+        first, so that the parts are those of the amount the provider takes in the end.
+        """
+        sale = Sale.from_json(payment.rate or {})
+        if not dispute.frozen_minor:
+            return self._freeze(tx, actor, payment, dispute, amount_minor, journals)
+        if sale.amount_of(_frozen_part(dispute)) == amount_minor:
+            return {}
+        freed = self._unfreeze(tx, actor, payment, dispute, journals)
+        bare = replace(dispute, **freed)
+        return freed | self._freeze(tx, actor, payment, bare, amount_minor, journals)
 
     def _freeze(
         self,
@@ -141,8 +158,6 @@ class DisputeBooks:
         dispute: DisputeRecord,
         journals: list[Posted],
     ) -> dict[str, Any]:
-        if not dispute.withdrawn_minor:
-            return {}  # lost without money: the provider never took any
         account, lost = dispute.gateway_account, {"lost_minor": dispute.withdrawn_minor}
         if receipt.receipt != "order" or payment.rate is None:
             unapplied = receipt.receipt == "unapplied"
@@ -151,7 +166,7 @@ class DisputeBooks:
             journals.append(self._book.post(tx, draft))
             return lost
         payment = store.payment(tx, payment.id)
-        part = Part(dispute.frozen_minor, dispute.commission_minor, dispute.vat_minor)
+        part = _frozen_part(dispute)
         sale = Sale.from_json(payment.rate or {})
         if self._keep_commission and not sale.principal:
             rest = take_from_owner(
@@ -209,3 +224,7 @@ class DisputeBooks:
             currency=dispute.currency, dedupe_key=key, actor=actor,
             detail={"payment": encode("payment", dispute.payment_id), **detail},
         )  # fmt: skip
+
+
+def _frozen_part(dispute: DisputeRecord) -> Part:
+    return Part(dispute.frozen_minor, dispute.commission_minor, dispute.vat_minor)

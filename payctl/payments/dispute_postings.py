@@ -26,12 +26,14 @@ def money(dispute: DisputeRecord, taken_minor: int, *, actor: str) -> Draft:
 
 
 def fee(dispute: DisputeRecord, known: Fee, *, actor: str) -> Draft:
-    """The provider's fee on the dispute; its own journal, like every fee."""
-    account = dispute.gateway_account
-    legs = (
-        dr(accounts.dispute_fee(account), known.amount_minor, known.currency),
-        cr(accounts.collect(account), known.amount_minor, known.currency),
-    )
+    """The provider's fee on the dispute; its own journal, like every fee. One below zero was given
+    back.
+    """
+    account, amount, currency = dispute.gateway_account, known.amount_minor, known.currency
+    cost, held = accounts.dispute_fee(account), accounts.collect(account)
+    legs = (dr(cost, amount, currency), cr(held, amount, currency))
+    if amount < 0:
+        legs = (dr(held, -amount, currency), cr(cost, -amount, currency))
     return _draft(dispute, "dispute_fee", f"dispute_fee:{account}:{known.reference}", legs, actor)
 
 

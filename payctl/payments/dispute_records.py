@@ -52,8 +52,12 @@ class DisputeRecord:
 
     @property
     def contested_minor(self) -> int:
-        """What of the payment it keeps from being refunded: nothing once it is won or dropped."""
-        return 0 if self.status in (DisputeStatus.WON, DisputeStatus.CLOSED) else self.amount_minor
+        """What of the payment it keeps from being refunded: nothing once it is won or dropped, what
+        was taken once it is lost.
+        """
+        if self.status is DisputeStatus.LOST:
+            return self.lost_minor
+        return 0 if self.status in ENDED else self.amount_minor
 
     @property
     def commission_given_back(self) -> bool:

@@ -280,6 +280,8 @@ class Disputes:
         self, tx: sa.Connection, payment_id: UUID, attempt_id: UUID, account: str, facts: Dispute
     ) -> DisputeRecord:
         now = self._db.clock.now()
+        # One that is over when we first hear of it has yet to be booked like any other.
+        status = DisputeStatus.UNDER_REVIEW if facts.status in ENDED else facts.status
         return records.insert(
             tx,
             {
@@ -290,7 +292,7 @@ class Disputes:
                 "provider_reference": facts.reference,
                 "amount_minor": facts.amount_minor,
                 "currency": facts.currency,
-                "status": facts.status,
+                "status": status,
                 "reason": pan.scrub(facts.reason)[:200],
                 "respond_by": facts.due_at,
                 "settled": False,

@@ -28,6 +28,7 @@ from payctl.ids import encode
 from payctl.ledger import accounts
 from payctl.ledger.book import Book
 from payctl.ledger.model import Draft, Posted, cr, dr
+from payctl.ledger.tables import account as ledger_account
 from payctl.money import check_amount_minor
 from payctl.payments.float_tables import APPROVAL_KIND, float_topup
 from payctl.payments.requests import check_key, check_reason
@@ -97,16 +98,23 @@ class FloatTopUps:
         bank: str,
         reason: str,
         key: str,
+        new_bank: bool = False,
         dry_run: bool = False,
     ) -> TopUpResult:
         """Note that money leaves *bank* for the float of *account*, or ask for the second person
         it needs. The same key with the same content does it once.
 
+        Args:
+            new_bank: the bank account is not in the book yet. Without it a name must be one that is
+                there, in that currency: an account is opened by its first entry, so a slip would
+                open another one. The first of a book needs no such word.
+
         Raises:
             Forbidden: ``operator.not_allowed``.
             NotFound: ``gateway.not_found``.
-            InvalidInput: ``float.pays_nobody``, ``float.currency``, ``reason.missing``, those of
-                the amount, the key and the bank's name.
+            InvalidInput: ``float.pays_nobody``, ``float.currency``, ``float.bank_unknown``,
+                ``float.bank_currency``, ``reason.missing``, those of the amount, the key and the
+                bank's name.
             Conflict: ``key.reused`` and those of the ledger.
         """
         require(actor, "float.topup")
@@ -124,6 +132,8 @@ class FloatTopUps:
                 if claim.subject_id is None:
                     raise AssertionError("a top-up is settled in the commit that claims its key")
                 return TopUpResult(_fetch(tx, claim.subject_id), replayed=True)
+            if not new_bank:
+                _check_bank(tx, bank, currency)
             made = self._insert(tx, actor, content, why)
             idempotency.settle(tx, SCOPE, key, "created", made.id)
             if self._approvals.needed(tx, APPROVAL_KIND, amount_minor, currency, actor):
@@ -300,6 +310,27 @@ class FloatTopUps:
         if found.state not in states:
             raise _wrong_state(found)
         return found
+
+
+def _check_bank(tx: sa.Connection, bank: str, currency: str) -> None:
+    """
+    Raises:
+        InvalidInput: ``float.bank_unknown``, ``float.bank_currency``.
+    """
+    c = ledger_account.c
+    query = sa.select(c.code, c.currency).where(c.code.like(f"{accounts.bank('')}%"))
+    known = {(code.partition(":")[2], held) for code, held in tx.execute(query)}
+    if not known or (bank, currency) in known:
+        return
+    held = sorted(code for name, code in known if name == bank)
+    if not held:
+        names = ", ".join(f"{name} ({code})" for name, code in sorted(known))
+        raise InvalidInput("float.bank_unknown", field="from", bank=bank, known=names)
+    there = ", ".join(sorted(name for name, code in known if code == currency)) or "-"
+    raise InvalidInput(
+        "float.bank_currency", field="from", bank=bank, held=", ".join(held), currency=currency,
+        known=there,
+    )  # fmt: skip
 
 
 def _departure(topup: TopUp, actor: str) -> Draft:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from payctl.db.engine import Database
 from payctl.errors import InvalidInput, NotFound
+from payctl.gateways.base import Outcome
 from payctl.ids import floor_of
 from payctl.payments import dispute_records, store
 from payctl.payments import tables as t
@@ -27,7 +28,13 @@ from payctl.payments.details import (
     RefundDetail,
     RefundFilter,
 )
-from payctl.payments.model import LIVE_ATTEMPT_STATES, Operation, PaymentStatus, RefundState
+from payctl.payments.model import (
+    LIVE_ATTEMPT_STATES,
+    AttemptState,
+    Operation,
+    PaymentStatus,
+    RefundState,
+)
 from payctl.payments.records import (
     Attempt,
     Capture,
@@ -43,6 +50,8 @@ T = TypeVar("T")
 PAGE = 500
 #: An id may be this much older than the time written beside it: clocks of several machines differ.
 _SKEW = timedelta(hours=1)
+#: Answers that tell nothing about the payment.
+_SAYS_NOTHING = (Outcome.NOT_SENT, Outcome.UNKNOWN, Outcome.REJECTED)
 
 
 class Queries:
@@ -167,14 +176,26 @@ def detail(tx: sa.Connection, payment_id: UUID) -> PaymentDetail:
     Raises:
         NotFound: ``payment.not_found``.
     """
+    attempts = tuple(store.attempts(tx, payment_id))
     return PaymentDetail(
         store.payment(tx, payment_id),
-        tuple(store.attempts(tx, payment_id)),
+        attempts,
         tuple(store.captures(tx, payment_id)),
         tuple(store.refunds(tx, payment_id)),
         tuple(store.lines(tx, payment_id)),
         tuple(dispute_records.of_payment(tx, payment_id)),
+        frozenset(each.id for each in attempts if _approved(tx, each)),
     )
+
+
+def _approved(tx: sa.Connection, attempt: Attempt) -> bool:
+    """Whether the provider said last that the customer agrees. Nothing is asked for it here."""
+    waits = (AttemptState.PENDING, AttemptState.REQUIRES_ACTION)
+    if attempt.operation is not Operation.COLLECT or attempt.state not in waits:
+        return False
+    c = t.provider_call.c
+    said = sa.select(c.outcome).where(c.attempt_id == attempt.id, c.outcome.not_in(_SAYS_NOTHING))
+    return tx.execute(said.order_by(c.id.desc()).limit(1)).scalar() == Outcome.APPROVED
 
 
 def payment_conditions(wanted: PaymentFilter) -> list[sa.ColumnElement[bool]]:

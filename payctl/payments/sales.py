@@ -87,6 +87,11 @@ class Sale:
         owner = back(whole.owner_minor, total) - back(whole.owner_minor, before_minor)
         return Part(owner, amount_minor - vat, vat)
 
+    def amount_of(self, part: Part) -> int:
+        """The amount that *part* shares out."""
+        ours = part.income_minor + part.vat_minor
+        return ours if self.principal else part.owner_minor + ours
+
     def kept(self, amount_minor: int) -> Part:
         """A refund that keeps our commission: the owner bears all of it."""
         return Part(amount_minor, 0, 0)

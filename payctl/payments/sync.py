@@ -24,7 +24,7 @@ from payctl.db.permissions import require
 from payctl.gateways.base import Answer, Event, Outcome
 from payctl.ledger.book import Book
 from payctl.notifications.outbox import Outbox
-from payctl.payments import questions, store
+from payctl.payments import payers, questions, store
 from payctl.payments import tables as t
 from payctl.payments.announcements import announce
 from payctl.payments.breaker import Breakers
@@ -210,10 +210,9 @@ class Sync:
         if attempt.operation is Operation.COLLECT:
             for follower in self._followers(attempt):
                 results.append(self._ask(actor, follower, "webhook"))
-        for word in ("unreachable", "applied"):
-            if word in results:
-                return word
-        return "nothing_new"
+            if payers.remember(self._db, actor, attempt.id, event):
+                results.append("applied")
+        return next((word for word in ("unreachable", "applied") if word in results), "nothing_new")
 
     # -- one attempt ----------------------------------------------------------------------------
 

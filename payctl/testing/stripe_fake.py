@@ -3,7 +3,7 @@
 It listens on 127.0.0.1 in a thread of its own and does what money safety depends on: keys replay
 their first answer (a 500 included), another body with the same key is refused, a key in progress
 answers 409, refunds never exceed the charge, an effect may happen without an answer. Answers start
-from Stripe's own sample objects, so field names stay true; pass those of ``stripe/openapi``.
+from Stripe's own sample objects (:func:`samples`), so field names stay true.
 
 Means of payment: any ``pm_…`` succeeds, but ``pm_decline_CODE`` is declined with that
 ``decline_code``, ``pm_action`` wants the customer, ``pm_processing`` stays in progress.
@@ -17,6 +17,8 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cached_property
+from importlib.resources import files
 from typing import Any, Self
 
 from payctl.testing.emulators.core import Emulator, Exchange, Request, Response
@@ -26,6 +28,13 @@ from payctl.testing.stripe_more import FakeCheckout, FakeTransfers
 
 Params = dict[str, str]
 Result = tuple[int, dict[str, Any]]
+
+
+def samples() -> dict[str, dict[str, Any]]:
+    """Stripe's sample objects by name; where they are from says ``stripe_samples.md``."""
+    text = files("payctl.testing").joinpath("stripe_samples.json").read_text()
+    found: dict[str, dict[str, Any]] = json.loads(text)
+    return found
 
 
 class StripeFake(Emulator):
@@ -39,6 +48,7 @@ class StripeFake(Emulator):
     """
 
     name = "stripe"
+    example = "/payment_intents"
 
     def __init__(
         self,
@@ -55,7 +65,10 @@ class StripeFake(Emulator):
         self.disputes = FakeDisputes(self._new)
         self.checkout = FakeCheckout(self._new, self._paid_on_a_page, self._expanded)
         self.transfers = FakeTransfers(self._new)
-        self._server = EmulatorServer(self)
+
+    @cached_property
+    def _server(self) -> EmulatorServer:
+        return EmulatorServer(self)
 
     @property
     def url(self) -> str:

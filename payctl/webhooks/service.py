@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -215,6 +216,8 @@ class Inbox:
             if event is None:
                 gateway = self._gateway(stored.account)
                 event = gateway.parse_event(stored.body, stored.headers)
+            else:
+                event = self._with_payer(stored, event)
             hashed = stored.token_hash or event_columns(event)["token_hash"]
             return self._payments.apply_event(actor, stored.account, event, hashed), None, event
         except Unavailable:
@@ -224,6 +227,22 @@ class Inbox:
         except Exception as error:
             log_id = log.exception(error, "webhook.apply", webhook=encode("event", stored.id))
             return "error", f"{type(error).__name__}, log {log_id}", event
+
+    def _with_payer(self, stored: Stored, event: Event) -> Event:
+        """The event with the payer its signed body names. Where money goes back only by a payout it
+        may be the one thing that does; it is read again, so that it is not kept a second time.
+        """
+        gateway = self._gateways.get(stored.account)
+        if gateway is None or (event.object_kind, event.proof) != ("payment", "signature"):
+            return event
+        can = gateway.capabilities
+        if can.refunds != "none" or not can.payouts or can.reports_payer:
+            return event
+        try:
+            again = gateway.parse_event(stored.body, stored.headers)
+        except PayctlError:
+            return event  # a body that was scrubbed is not what was signed
+        return replace(event, payer=again.payer)
 
     def _tell(self, tx: sa.Connection, stored: Stored, step: Next) -> None:
         """Open the case of an orphan, and close it when a retry has found the object."""

@@ -275,3 +275,12 @@ def test_limits_and_fees_have_a_history(go: Run, kit: Kit) -> None:
     go(*fee, "--percent", "1.2")
     past = check(go("gateways", "fees", "list", "--history", "--json").json)["items"]
     assert [each["rate_ppm"] for each in past] == [12_000, 14_000]
+
+
+def test_a_mistyped_bank_is_refused_with_the_names_there_are(go: Run) -> None:
+    assert go(*TOPUP, "--amount", "500000", "--key", "f-1").code == 0
+    wrong = tuple("bao" if word == "boa" else word for word in TOPUP)
+    refused = go(*wrong, "--amount", "500000", "--key", "f-2")
+    assert refused.code == 2
+    assert "bao" in refused.err and "boa (XOF)" in refused.err and "--new-bank" in refused.err
+    assert go(*wrong, "--amount", "500000", "--key", "f-2", "--new-bank").code == 0

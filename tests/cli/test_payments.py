@@ -339,6 +339,20 @@ def test_watching_follows_a_payment_to_its_end(kit: Kit) -> None:
     assert (given_up.code, given_up.json["status"]) == (8, "requires_action")
 
 
+def test_status_says_that_an_approved_payment_waits_and_watching_takes_it(kit: Kit) -> None:
+    waiting = paid(kit, token="tok_approval")
+    cards = kit.gateways["cards"]
+    cards.add_script("complete 429")
+    assert cards.customer_acts(waiting["attempts"][0]["our_reference"])
+    run("payments", "sync", waiting["id"], app=kit.app)
+    told = run("payments", "status", waiting["id"], app=kit.app)
+    assert told.code == 8
+    assert "approved by the customer and not taken yet" in told.err
+    assert f"payctl payments sync {waiting['id']}" in told.err
+    done = run("payments", "status", waiting["id"], "--watch", "--json", app=kit.app)
+    assert (done.code, done.json["status"]) == (0, "succeeded")
+
+
 def test_statistics_never_add_currencies_together(kit: Kit) -> None:
     paid(kit)
     line = ["payments", "process", "--amount", "15000", "--currency", "XOF", "--method",

@@ -18,7 +18,7 @@ from payctl.gateways.stripe import StripeGateway
 from payctl.gateways.stripe_answers import DECLINES
 from payctl.gateways.stripe_money import from_stripe
 from payctl.testing.harness import PHONE
-from payctl.testing.stripe_fake import StripeFake
+from payctl.testing.stripe_fake import StripeFake, samples
 from payctl.testing.stripe_more import ABSENT, CLOSED
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -29,8 +29,7 @@ WEBHOOK_SECRET = "whsec_" + "Zz9" * 10
 
 
 def resources() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((FIXTURES / "stripe_resources.json").read_text())
-    return data
+    return samples()
 
 
 def free_port() -> int:

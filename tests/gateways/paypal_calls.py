@@ -42,6 +42,11 @@ def paid(paypal: PaypalHarness, name: str = "a", **changes: Any) -> Answer:
     return paypal.gateway.complete_payment(about, f"key_{name}_done")
 
 
+def captured(paypal: PaypalHarness, name: str, **changes: Any) -> str:
+    """PayPal's id of the capture of a new payment."""
+    return paid(paypal, name, **changes).provider_data["capture_id"]
+
+
 def held(paypal: PaypalHarness, name: str = "m", **changes: Any) -> Answer:
     """A payment of which the money is reserved."""
     answer = paid(paypal, name, manual_capture=True, **changes)

@@ -15,11 +15,12 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from payctl.testing.emulators.core import Request, Response
+from payctl.testing.emulators.paypal_disputes import parts_of
 from tests.gateways.harnesses import FIXTURES
 
 NAMES = (
     "checkout_orders_v2", "payments_payment_v2", "payments_payouts_batch_v1",
-    "reporting_transactions_v1", "notifications_webhooks_v1",
+    "reporting_transactions_v1", "notifications_webhooks_v1", "customer_disputes_v1",
 )  # fmt: skip
 #: Headers of ours that are no parameters of an operation.
 _COMMON = {"accept", "accept-encoding", "user-agent", "authorization", "content-type",
@@ -100,7 +101,9 @@ def operation_of(request: Request) -> Operation | None:
 def check_request(request: Request, operation: Operation) -> None:
     """Body, query and headers are what the specification allows, and nothing else."""
     body = operation.described.get("requestBody")
-    if body is not None and request.body:
+    if operation.spec == "customer_disputes_v1" and request.body:
+        check_answer(request, operation)
+    elif body is not None and request.body:
         _check(operation.spec, _schema(_resolve(operation.spec, body)), json.loads(request.body))
     elif request.method == "POST":
         assert request.body in (b"", b"{}"), (operation.path, request.body)
@@ -117,6 +120,34 @@ def check_request(request: Request, operation: Operation) -> None:
         jsonschema.Draft202012Validator(schema).validate(typed)
     for name in set(request.headers) & set(headers):
         jsonschema.Draft202012Validator(headers[name]["schema"]).validate(request.headers[name])
+
+
+def check_answer(request: Request, operation: Operation) -> None:
+    """What is said to a dispute. The specification has only the files of these bodies; what the
+    JSON beside them may hold is taken from what a dispute shows of it afterwards.
+    """
+    described = _resolve(operation.spec, operation.described["requestBody"])
+    assert set(described["content"]) == {"multipart/form-data"}
+    if operation.path.endswith("accept-claim"):
+        said = json.loads(request.body)
+        assert set(said) == {"note", "accept_claim_type"}
+        _check(operation.spec, _named("accept_claim_type"), said["accept_claim_type"])
+        return
+    first, *files = parts_of(request)
+    assert (first.name, first.content_type) == ("input", "application/json")
+    said = json.loads(first.content)
+    if operation.path.endswith("provide-evidence"):
+        assert set(said) == {"evidences"}
+        for each in said["evidences"]:
+            _check(operation.spec, _named("evidence"), each)
+    else:
+        _check(operation.spec, _named("supporting_info"), said)
+    for each in files:
+        _check(operation.spec, _named("document"), {"name": each.file_name})
+
+
+def _named(schema: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
 def check_response(response: Response, operation: Operation) -> None:

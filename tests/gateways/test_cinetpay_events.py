@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 
@@ -112,3 +112,25 @@ def test_the_emulator_signs_as_the_adapter_reads(v2: V2Harness) -> None:
     assert call.url == "https://shop.example/hooks/cinetpay"
     assert v2.gateway.parse_event(call.body, call.headers).type == "SUCCES"
     assert SECRET_KEY.encode() not in call.body
+
+
+PHONE = "0707070711"
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [{"payment_method": "OM0", "cel_phone_num": PHONE[1:]},
+     {"payment_method": "OM" + PHONE, "cel_phone_num": "", "cpm_phone_prefixe": "225"},
+     {"cel_phone_num": PHONE + "2", "cpm_phone_prefixe": "25"},
+     {"cpm_phone_prefixe": "22", "cpm_language": "5fr"}],
+)  # fmt: skip
+def test_digits_moved_between_neighbours_name_nobody(v2: V2Harness, moved: dict[str, str]) -> None:
+    asked = payment()
+    v2.gateway.create_payment(asked)
+    v2.emulator.checkout.pay(asked.our_reference, phone=PHONE)
+    sent = v2.emulator.deliveries[-1]
+    fields = {key: value[0] for key, value in parse_qs(sent.body.decode(), True).items()}
+    event = v2.gateway.parse_event(urlencode(fields | moved).encode(), sent.headers)
+    assert event.payer is None  # the signature holds all the same
+    assert v2.gateway.parse_event(sent.body, sent.headers).payer is not None
+    assert PHONE not in repr(v2.gateway.parse_event(sent.body, sent.headers))

@@ -213,3 +213,178 @@ def test_a_sandbox_is_no_live_account() -> None:
         return gateway.live
 
     assert (live("sandbox"), live("live")) == (False, True)
+
+
+# -- Sonatel's list ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sonatel() -> Iterator[OrangeHarness]:
+    harness = OrangeHarness("sonatel")
+    yield harness
+    harness.close()
+
+
+def listed(harness: OrangeHarness, monkeypatch: pytest.MonkeyPatch, *items: dict[str, Any]) -> None:
+    """What Sonatel's list answers from now on, whatever it is asked."""
+    monkeypatch.setattr(harness.emulator, "_listed", lambda query: list(items))
+
+
+def row(order: str, status: str, number: str = "MP1", **more: Any) -> dict[str, Any]:
+    made = {"transactionId": number, "status": status, "amount": {"unit": "XOF", "value": 2500},
+            "metadata": {"order": order},
+            "customer": {"idType": "MSISDN", "id": "771000001"}}  # fmt: skip
+    return made | more
+
+
+@pytest.mark.parametrize(
+    ("minutes", "tries", "outcome"),
+    [(1, ["FAILED"], "requires_action"), (1, ["FAILED", "SUCCESS"], "succeeded"),
+     (1, ["CANCELLED", "PENDING"], "pending"), (31, ["FAILED", "SUCCESS"], "succeeded"),
+     (31, ["FAILED"], "declined"), (31, ["FAILED", "PENDING"], "pending"), (31, [], "expired")],
+)  # fmt: skip
+def test_a_try_that_failed_decides_nothing_beside_one_that_paid(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch, minutes: int, tries: list[str],
+    outcome: str,
+) -> None:  # fmt: skip
+    request = asked(sonatel)
+    first = sonatel.gateway.create_payment(request)
+    made = datetime.now(UTC) - timedelta(minutes=minutes)
+    others = [row("another", "SUCCESS"), {"metadata": {"order": "another"}}]
+    rows = [row(request.our_reference, each, f"MP{n}") for n, each in enumerate(tries)]
+    listed(sonatel, monkeypatch, *others, *rows)
+    known = replace(about(request, first), created_at=made)
+    assert sonatel.gateway.query_payment(known).outcome == outcome
+
+
+def test_our_own_transaction_that_cannot_be_read_decides_nothing(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(sonatel)
+    first = sonatel.gateway.create_payment(request)
+    old = replace(about(request, first), created_at=datetime.now(UTC) - timedelta(hours=1))
+    broken = row(request.our_reference, "SUCCESS", amount={"unit": "XOF", "value": "x"})
+    listed(sonatel, monkeypatch, row(request.our_reference, "FAILED"), broken)
+    assert sonatel.gateway.query_payment(old).outcome is Outcome.UNKNOWN
+    listed(sonatel, monkeypatch, {"status": "SUCCESS"})
+    assert sonatel.gateway.query_payment(old).outcome is Outcome.UNKNOWN
+    *_rest, last = sonatel.gateway.list_payments(old.created_at, datetime.now(UTC))  # type: ignore[arg-type]
+    assert (last.provider_reference, last.our_reference) == (None, None)
+
+
+def test_somebody_else_s_cash_in_is_not_ours(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = Reference("ref-1")
+    for items, outcome in (
+        ([row("", "SUCCESS", reference="ref-2")], "not_found"),
+        ([row("", "SUCCESS", reference="ref-2"), row("", "FAILED", reference="ref-1")],
+         "declined"),
+        ([row("", "SUCCESS", reference="ref-2")] * 100, "unknown"),
+        ([row("", "SUCCESS")], "unknown"),
+        ([], "not_found"),
+    ):  # fmt: skip
+        listed(sonatel, monkeypatch, *items)
+        assert sonatel.gateway.query_payout(ours).outcome == outcome, items[:2]
+    assert sonatel.gateway.query_payout(Reference(None, "MP1")).outcome is Outcome.REJECTED
+
+
+def test_a_question_keeps_to_its_deadline_however_long_the_list(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(sonatel)
+    first = sonatel.gateway.create_payment(request)
+    pages: list[float] = []
+
+    def page(query: Any) -> list[dict[str, Any]]:
+        pages.append(1)
+        sonatel.emulator.fault("slow:0.12", "transactions")
+        return [row("another", "SUCCESS")] * 100
+
+    monkeypatch.setattr(sonatel.emulator, "_listed", page)
+    answer = sonatel.gateway.query_payment(replace(about(request, first), deadline_s=0.4))
+    assert answer.outcome is Outcome.UNKNOWN and len(pages) < 8
+
+
+def test_a_payer_who_is_no_number_is_nobody(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = asked(sonatel)
+    first = sonatel.gateway.create_payment(request)
+    code = {"customer": {"idType": "CODE", "id": "412345"}}
+    listed(sonatel, monkeypatch, row(request.our_reference, "SUCCESS", **code))
+    assert sonatel.gateway.query_payment(about(request, first)).payer is None
+    listed(sonatel, monkeypatch, row(request.our_reference, "SUCCESS"))
+    assert sonatel.gateway.query_payment(about(request, first)).payer == Destination(
+        "msisdn", "+221771000001", country="SN"
+    )
+
+
+@pytest.mark.parametrize("key", ["", "AAAA", "bm8ga2V5", "#"])
+def test_a_key_that_is_none_sends_nothing(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setitem(sonatel.emulator.__dict__, "_public", key)
+    request = PayoutRequest(
+        sonatel.new_reference(1), "k", 500, "XOF", Destination("msisdn", "+221771000077")
+    )
+    assert sonatel.gateway.create_payout(request).outcome is Outcome.NOT_SENT
+
+
+def test_a_reason_that_comes_with_a_server_s_error_proves_nothing(
+    sonatel: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = PayoutRequest(
+        sonatel.new_reference(1), "k", 500, "XOF", Destination("msisdn", "+221771000077")
+    )
+    for status, outcome in ((500, "unknown"), (400, "declined")):
+        said = orange.Response(status, {"code": "2020", "detail": "refused"})
+        monkeypatch.setattr(sonatel.emulator, "_cash_in", lambda *_a, said=said: said)
+        assert sonatel.gateway.create_payout(request).outcome == outcome
+
+
+# -- Cameroon's answers --------------------------------------------------------------------------
+
+
+def test_cameroon_s_answers_that_are_none(
+    cameroon: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, plain = asked(cameroon), cameroon.emulator._cameroon
+    for data in ("MP1", ["MP1"], 5):
+        said = orange.Response(200, {"message": "ok", "data": data})
+        monkeypatch.setattr(cameroon.emulator, "_cameroon", lambda *_a, said=said: said)
+        assert cameroon.gateway.create_payment(request).outcome is Outcome.NOT_SENT
+    lost = orange.Response(404, "<html>not here</html>")
+    monkeypatch.setattr(cameroon.emulator, "_cameroon", lambda *_a: lost)
+    assert cameroon.gateway.query_payment(Reference("r", "MP1")).outcome is Outcome.UNKNOWN
+    monkeypatch.setattr(cameroon.emulator, "_cameroon", plain)
+    assert cameroon.gateway.query_payment(Reference("r", "MP1")).outcome is Outcome.NOT_FOUND
+
+
+def test_a_push_that_exists_can_be_asked_about(
+    cameroon: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = orange.Response(409, {"message": "exists"})
+    monkeypatch.setattr(cameroon.emulator, "_push", lambda *_a: there)
+    answer = cameroon.gateway.create_payment(asked(cameroon))
+    assert (answer.outcome, bool(answer.provider_reference)) == (Outcome.EXISTS, True)
+
+
+def test_a_payout_made_another_way_before_is_found(
+    cameroon: OrangeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = PayoutRequest(
+        cameroon.new_reference(1), "k", 500, "XAF", cameroon.destination("success")
+    )
+    made = cameroon.gateway.create_payout(request)
+    plain = cameroon.emulator._cameroon
+
+    def by_way(request: Any, operation: str, step: str, *rest: Any) -> Any:
+        if step == "paymentstatus" and operation != "cashin":
+            return orange.Response(404, {"message": "payToken not found", "data": None})
+        return plain(request, operation, step, *rest)
+
+    monkeypatch.setattr(cameroon.emulator, "_cameroon", by_way)
+    found = cameroon.gateway.query_payout(Reference("r", made.provider_reference))
+    assert found.outcome is Outcome.SUCCEEDED
+    assert cameroon.gateway.query_payout(Reference("r", "MP0")).outcome is Outcome.NOT_FOUND

@@ -9,7 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from payctl.gateways import paypal_disputes as disputed
 from payctl.gateways.base import DECLINE_CODES, Destination, Outcome, RejectKind
+from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.paypal_answers import (
     AUTHORIZATION_STATES,
     CAPTURED,
@@ -28,6 +30,7 @@ from tests.gateways.paypal_calls import (
     approved,
     by,
     capture,
+    captured,
     held,
     paid,
     payout,
@@ -38,6 +41,13 @@ from tests.gateways.paypal_harness import PaypalHarness
 
 pytestmark = pytest.mark.gateways
 Seen = list[tuple[Request, Response]]
+#: How disputes are opened, and how they end.
+OPENED: dict[str, dict[str, Any]] = {
+    "d1": {}, "d2": {"amount": 700}, "d3": {"inquiry": True}, "d4": {"external": True},
+    "d5": {"names_us": False},
+}  # fmt: skip
+OUTCOMES = ("RESOLVED_BUYER_FAVOUR", "RESOLVED_SELLER_FAVOUR", "RESOLVED_WITH_PAYOUT",
+            "CANCELED_BY_BUYER", "NONE")  # fmt: skip
 
 
 @pytest.fixture
@@ -97,9 +107,30 @@ def everything(paypal: PaypalHarness) -> None:
     now = paypal.now()
     list(gateway.list_payments(now - timedelta(days=40), now))
     list(gateway.list_payments(now - timedelta(days=2), now - timedelta(days=1)))
+    disputes(paypal)
     gateway.ping()
     last = provider.deliveries[-1]
     gateway.verify_event_online(last.body, last.headers)
+
+
+def disputes(paypal: PaypalHarness) -> None:
+    """The same of disputes."""
+    gateway, theirs = paypal.gateway, paypal.provider.disputes
+    cases = [theirs.open(captured(paypal, name), **how) for name, how in OPENED.items()]
+    for number, outcome in enumerate(OUTCOMES):
+        lost = theirs.open(captured(paypal, f"o{number}"), 1000)
+        theirs.decide(lost, outcome)
+        gateway.query_dispute(lost, 5.0)
+    list(gateway.list_disputes(paypal.now() - timedelta(days=2)))
+    for case in cases:
+        gateway.respond_to_dispute(
+            DisputeResponse(case, "k", accept=False, text="é" * 1500, file_name="Écran 1.PDF",
+                            file=b"%PDF")
+        )  # fmt: skip
+        gateway.respond_to_dispute(DisputeResponse(case, "k2", accept=False, text="and more"))
+    gateway.respond_to_dispute(DisputeResponse(cases[0], "k3", accept=True))
+    gateway.respond_to_dispute(DisputeResponse("PP-R-NOBODY-1", "k3", accept=True))
+    gateway.query_dispute(cases[0], 5.0)
 
 
 def test_every_request_and_every_answer_is_what_the_specification_says(
@@ -123,6 +154,11 @@ def test_every_request_and_every_answer_is_what_the_specification_says(
         "/v2/payments/authorizations/{authorization_id}/void", "/v1/payments/payouts",
         "/v1/payments/payouts/{id}", "/v1/reporting/balances", "/v1/reporting/transactions",
         "/v1/notifications/webhooks", "/v1/notifications/verify-webhook-signature",
+        "/v1/customer/disputes", "/v1/customer/disputes/{id}",
+        "/v1/customer/disputes/{id}/accept-claim",
+        "/v1/customer/disputes/{id}/provide-evidence",
+        "/v1/customer/disputes/{id}/provide-supporting-info",
+        "/v2/payments/captures/{capture_id}",
     }  # fmt: skip
     assert {status for _, _, status in met} >= {200, 201, 400, 403, 404, 422}
 
@@ -143,7 +179,8 @@ def test_the_events_are_what_the_specification_says(paypal: PaypalHarness, seen:
     kinds = {each["event_type"] for each in paypal.provider.webhooks.events.values()}
     assert {"CHECKOUT.ORDER.APPROVED", "PAYMENT.CAPTURE.COMPLETED", "PAYMENT.CAPTURE.REFUNDED",
             "PAYMENT.AUTHORIZATION.VOIDED", "PAYMENT.PAYOUTSBATCH.SUCCESS",
-            "PAYMENT.PAYOUTS-ITEM.SUCCEEDED"} <= kinds  # fmt: skip
+            "PAYMENT.PAYOUTS-ITEM.SUCCEEDED", "CUSTOMER.DISPUTE.CREATED",
+            "CUSTOMER.DISPUTE.UPDATED", "CUSTOMER.DISPUTE.RESOLVED"} <= kinds  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -210,6 +247,12 @@ def test_every_status_of_the_specifications_has_a_meaning() -> None:
             assert specs.enum(name, details, "reason") <= set(REASONS)
     assert set(BATCH_STATES) == specs.enum(payouts, "batch_enum")
     assert set(ITEM_STATES) == specs.enum(payouts, "transaction_enum")
+    contested = "customer_disputes_v1"
+    assert set(disputed.STATUSES) == specs.enum(contested, "status")
+    assert set(disputed.OUTCOMES) == specs.enum(contested, "dispute_outcome", "outcome_code")
+    assert set(disputed.CLAIMS) == specs.enum(contested, "dispute_lifecycle_stage")
+    assert set(disputed.REASONS) == specs.enum(contested, "dispute_reason")
+    assert specs.enum(contested, "money_movement_reason") <= set(disputed.MOVEMENTS)
     for table in (REASONS, PAYOUT_ERRORS):
         assert set(table.values()) <= DECLINE_CODES - {"unknown_reason"}
 

@@ -7,7 +7,10 @@ from datetime import timedelta
 import pytest
 
 from payctl.errors import Conflict
+from payctl.ids import encode
+from payctl.insight.whereabouts import Part, Verdict
 from payctl.payments import tables as t
+from payctl.payments.checks import UNTAKEN, untaken
 from payctl.payments.results import PaymentResult
 from tests.payments.kit import JANITOR, OPERATOR, Kit, states
 
@@ -155,3 +158,51 @@ def test_a_gateway_that_drains_still_finishes_what_customers_approved(kit: Kit) 
     settings.set_state(OPERATOR, "cards", "draining", reason="until friday")
     kit.app.sync.payment(JANITOR, result.payment.id)
     assert taken(kit) == 10_000
+
+
+def left(kit: Kit) -> list[str]:
+    """What the check of approved payments finds."""
+    with kit.app.db.read() as tx:
+        return [each.detail for each in untaken(kit.clock.now()).run(tx)]
+
+
+def test_what_stays_approved_is_found_by_the_check_of_the_book(kit: Kit) -> None:
+    result, other = waiting(kit), waiting(kit, "k2")
+    kit.gateways["cards"].add_script(*["complete timeout_no_effect"] * 3)
+    approve(kit, result)
+    kit.app.sync.payment(JANITOR, result.payment.id)
+    assert kit.show(result).payment.status == "unknown" and left(kit) == []
+    kit.clock.advance(UNTAKEN - timedelta(seconds=1))
+    assert left(kit) == []
+    kit.clock.advance(timedelta(seconds=1))
+    [found] = left(kit)
+    assert encode("payment", result.payment.id) in found
+    assert "approved_taken" in {each.name for each in kit.app.check_ledger().violations}
+    approve(kit, other)  # long ago made, just approved
+    kit.app.sync.payment(JANITOR, other.payment.id)
+    assert len(left(kit)) == 1
+    for _ in range(4):
+        kit.wait(hours=1)
+    assert kit.show(result).payment.status.terminal and left(kit) == []
+
+
+def test_what_was_approved_and_not_taken_is_said_without_asking(kit: Kit) -> None:
+    result = waiting(kit)
+    name = encode("payment", result.payment.id)
+    told = kit.app.lookup.situation(result.payment.id)
+    assert [each.part for each in told.whereabouts.places] == [Part.WAITING]
+    assert told.next == (f"payctl payments status {name} --watch",)
+    kit.gateways["cards"].add_script("complete 429")
+    approve(kit, result)
+    kit.app.sync.payment(JANITOR, result.payment.id)
+    asked = calls(kit)
+    told = kit.app.lookup.situation(result.payment.id)
+    assert [each.part for each in told.whereabouts.places] == [Part.APPROVED]
+    assert (told.whereabouts.verdict, told.next) == (
+        Verdict.WAITING, (f"payctl payments sync {name}",),
+    )  # fmt: skip
+    assert calls(kit) == asked and taken(kit) == 0
+    kit.wait(minutes=5)
+    assert taken(kit) == 10_000
+    told = kit.app.lookup.situation(result.payment.id)
+    assert Part.APPROVED not in [each.part for each in told.whereabouts.places]

@@ -171,6 +171,18 @@ def test_a_dispute_no_webhook_told_of_is_found_in_the_list(desk: Desk) -> None:
     assert desk.one().frozen_minor == 9_400
 
 
+@pytest.mark.parametrize(("end", "left"), [("lost", [0, 0, 0]), ("won", [9_400, 0, 0])])
+def test_a_dispute_that_is_over_when_we_first_hear_of_it(
+    desk: Desk, end: str, left: list[int]
+) -> None:
+    reference = desk.contested(desk.pay())
+    desk.fake.disputes.decide(reference, end)
+    desk.hear(reference)
+    assert desk.amounts("wallet:org-1:pending", "wallet:org-1:available", "dispute:st") == left
+    assert desk.one().settled and desk.one().status == end
+    desk.kit.check()
+
+
 def test_a_dispute_of_a_payment_that_is_not_ours_opens_a_case(desk: Desk) -> None:
     paid = desk.pay()
     intent = desk.fake.intents[str(paid.attempts[0].provider_reference)]

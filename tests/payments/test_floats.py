@@ -16,6 +16,8 @@ from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.errors import Conflict, Forbidden, InvalidInput, NotFound, NotSent
 from payctl.gateways.base import BalanceLine
+from payctl.ledger import accounts
+from payctl.ledger.model import Draft, cr, dr
 from payctl.payments.float_topups import TopUp, TopUpResult
 from payctl.payments.float_watch import FloatLevel
 from tests.payments.kit import APPROVER, EXPIRY, OPERATOR, Kit, make_kit
@@ -351,3 +353,33 @@ def test_the_job_counts_what_it_saw(kit: Kit) -> None:
     unreachable(kit)
     kit.clock.advance(timedelta(minutes=15))
     assert jobs.run(kit.app, "float_watch").failed == 1
+
+
+def test_a_slip_in_the_bank_s_name_opens_no_account(kit: Kit) -> None:
+    ask(kit)  # the first of a book needs no word
+    for bank, currency, code in (
+        ("bao", "XOF", "float.bank_unknown"), ("boa", "EUR", "float.bank_currency"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput) as caught:
+            ask(kit, key=f"x-{bank}", bank=bank, currency=currency)
+        assert caught.value.code == code
+        assert "boa" in str(caught.value.params["known"]) or currency == "EUR"
+    assert ask(kit, key="t-1").replayed
+    ask(kit, key="t-2", bank="ecobank", new_bank=True)
+    ask(kit, key="t-3", bank="ecobank")
+    assert kit.balance("bank:ecobank", "XOF") == -2 * FREE
+    with pytest.raises(InvalidInput) as caught:
+        ask(kit, key="t-4", bank="eco-bank")
+    assert caught.value.params["known"] == "boa (XOF), ecobank (XOF)"
+    assert kit.balance("bank:eco-bank", "XOF") == 0
+
+
+def test_float_is_not_bought_with_another_currency_unseen(kit: Kit) -> None:
+    legs = (dr(accounts.bank("eur"), 100_000, "EUR"), cr(accounts.bank("old"), 100_000, "EUR"))
+    kit.app.db.run(lambda tx: kit.app.book.post(tx, Draft("opening", "o:1", legs, "ama")))
+    with pytest.raises(InvalidInput) as caught:
+        ask(kit, bank="eur")
+    assert (caught.value.code, caught.value.params["held"], caught.value.params["known"]) == (
+        "float.bank_currency", "EUR", "-",
+    )  # fmt: skip
+    assert held(kit) == (0, 0, 0)

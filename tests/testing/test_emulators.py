@@ -259,6 +259,7 @@ def free_port() -> int:
 def test_every_emulator_is_found_and_can_be_made() -> None:
     found = discovered()
     assert found["example"] is ExampleEmulator
+    assert set(found) >= {"cinetpay", "momo", "orange", "paypal", "stripe"}
     for name, kind in found.items():
         made = kind()
         assert isinstance(made, Emulator) and made.name == name

@@ -7,6 +7,7 @@ the base address of each and how to make it misbehave.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import threading
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def main(words: Sequence[str], stop: threading.Event | None = None) -> int:
 def described(server: EmulatorServer, emulator: Emulator) -> str:
     """Where *emulator* is and how to steer it."""
     control = f"{server.url}/_emulator/{emulator.name}"
-    fault = '{"fault": "drop_after", "operation": "payment.create"}'
+    fault = json.dumps({"fault": "drop_after", "operation": emulator.example})
     return "\n".join(
         (
             f"{emulator.name}: {server.url_of(emulator)}",

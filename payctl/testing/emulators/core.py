@@ -104,6 +104,8 @@ class Emulator(ABC):
 
     #: first part of the path when several emulators share a server
     name: str
+    #: an operation to try a fault on
+    example = "payment.create"
 
     def __init__(self, now: Callable[[], datetime] | None = None) -> None:
         self._source = now or (lambda: datetime.now(UTC))

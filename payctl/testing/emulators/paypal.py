@@ -1,8 +1,8 @@
-"""An emulated PayPal: orders, payments, refunds, payouts, reports and webhooks of one account.
+"""An emulated PayPal: orders, payments, refunds, payouts, disputes, reports and webhooks.
 
 Written from the published specifications (Orders v2 2.13, Payments v2 2.5, Payouts v1 1.9,
-Transaction Search v1 1.9, Webhooks v1 1.11) and developer.paypal.com/api/rest. Besides the common
-faults it knows:
+Customer Disputes v1 1.10, Transaction Search v1 1.9, Webhooks v1 1.11) and
+developer.paypal.com/api/rest. Besides the common faults it knows:
 
 ====================  ==============================================================================
 fault                 what happens
@@ -28,6 +28,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from payctl.testing.emulators.core import Emulator, Request, Response
+from payctl.testing.emulators.paypal_disputes import Disputes
 from payctl.testing.emulators.paypal_events import Webhooks
 from payctl.testing.emulators.paypal_orders import Orders
 from payctl.testing.emulators.paypal_payments import Payments
@@ -57,6 +58,11 @@ _ROUTES = tuple(
         ("GET", r"/v1/payments/payouts/([^/]+)", "payout.get"),
         ("GET", r"/v1/payments/payouts-item/([^/]+)", "payout_item.get"),
         ("POST", r"/v1/payments/payouts-item/([^/]+)/cancel", "payout_item.cancel"),
+        ("GET", r"/v1/customer/disputes", "dispute.list"),
+        ("GET", r"/v1/customer/disputes/([^/]+)", "dispute.get"),
+        ("POST", r"/v1/customer/disputes/([^/]+)/accept-claim", "dispute.accept"),
+        ("POST", r"/v1/customer/disputes/([^/]+)/provide-evidence", "dispute.evidence"),
+        ("POST", r"/v1/customer/disputes/([^/]+)/provide-supporting-info", "dispute.info"),
         ("GET", r"/v1/reporting/transactions", "transactions"),
         ("GET", r"/v1/reporting/balances", "balances"),
         ("GET", r"/v1/notifications/webhooks", "webhooks.list"),
@@ -87,6 +93,7 @@ class PaypalEmulator(Emulator):
         self.payments = Payments(self.books)
         self.orders = Orders(self.books, self.payments)
         self.payouts = Payouts(self.books)
+        self.disputes = Disputes(self.books)
         self.reports = Reports(self.books)
         self.webhooks = Webhooks(self.books, self.deliveries, sign)
         self.client_id, self.client_secret = CLIENT_ID, CLIENT_SECRET
@@ -105,6 +112,7 @@ class PaypalEmulator(Emulator):
         plain = {
             "orders": books.orders, "captures": books.captures, "refunds": books.refunds,
             "authorizations": books.authorizations, "payouts": books.batches,
+            "disputes": books.disputes,
         }  # fmt: skip
         seen: Mapping[str, Any] = json.loads(json.dumps(plain, default=str))
         return seen
@@ -167,6 +175,11 @@ class PaypalEmulator(Emulator):
             "payout.get": lambda: self.payouts.get(key),
             "payout_item.get": lambda: self.payouts.get_item(key),
             "payout_item.cancel": lambda: self.payouts.cancel_item(key),
+            "dispute.list": lambda: self.disputes.listed(request.query),
+            "dispute.get": lambda: self.disputes.get(key),
+            "dispute.accept": lambda: self.disputes.accept(key, body),
+            "dispute.evidence": lambda: self.disputes.answer(key, "provide-evidence", request),
+            "dispute.info": lambda: self.disputes.answer(key, "provide-supporting-info", request),
             "transactions": lambda: self.reports.search(request.query),
             "balances": self.reports.balances,
             "webhooks.list": self.webhooks.webhooks,
@@ -199,7 +212,8 @@ class PaypalEmulator(Emulator):
         ends = self._tokens.get(token)
         if kind != "Bearer" or ends is None or ends <= self.now():
             raise SaysNo(refusal(401))
-        typed = request.headers.get("content-type", "").startswith("application/json")
+        kinds = ("application/json", "multipart/form-data")
+        typed = request.headers.get("content-type", "").startswith(kinds)
         if request.method == "POST" and request.body and not typed:
             raise SaysNo(refusal(415))
         if len(request.headers.get("paypal-request-id", "")) > 108:
@@ -215,7 +229,8 @@ def _route(request: Request) -> tuple[str, str]:
 
 
 def _body(request: Request) -> Object:
-    if request.method != "POST" or not request.body:
+    kind = request.headers.get("content-type", "")
+    if request.method != "POST" or not request.body or kind.startswith("multipart/"):
         return {}
     body = request.json()
     if not isinstance(body, dict):

@@ -99,7 +99,8 @@ def _row(each: Movement) -> Object:
         row["invoice_id"] = each.invoice_id
     if each.order_id:
         row["paypal_reference_id"] = each.order_id
-        row["paypal_reference_id_type"] = "TXN" if each.code == "T1107" else "ODR"
+        order = each.code.startswith("T0006")
+        row["paypal_reference_id_type"] = "ODR" if order else "TXN"
     return row
 
 

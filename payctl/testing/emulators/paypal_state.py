@@ -116,6 +116,7 @@ class State:
     authorizations: dict[str, Object] = field(default_factory=dict)
     refunds: dict[str, Object] = field(default_factory=dict)
     batches: dict[str, Object] = field(default_factory=dict)
+    disputes: dict[str, Object] = field(default_factory=dict)
     movements: list[Movement] = field(default_factory=list)
     emit: Callable[[str, str, Object], None] = lambda name, kind, resource: None
     _keys: dict[tuple[str, str], tuple[datetime, str]] = field(default_factory=dict)
