@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from payctl.payments.results import RefundResult
     from payctl.payments.service import Payments
     from payctl.payments.sync import Sync
+    from payctl.webhooks.reception import Reception
     from payctl.webhooks.service import Inbox
 
 
@@ -255,7 +256,13 @@ class App(GatewayServices):
     def inbox(self) -> Inbox:
         from payctl.webhooks.service import Inbox
 
-        return Inbox(self.db, self.gateways, self.sync, self.cases)
+        return Inbox(self.db, self.reception, self.sync, self.cases)
+
+    @cached_property
+    def reception(self) -> Reception:
+        from payctl.webhooks.reception import Reception
+
+        return Reception(self.db, self.gateways, self.cases)
 
     def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
         from payctl.payments.refund_outcomes import RefundOutcomes

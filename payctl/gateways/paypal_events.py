@@ -67,7 +67,8 @@ class Webhooks:
         try:
             event = of_event(json.loads(body))
         except BROKEN as broken:
-            raise InvalidInput("event.unreadable", field="body") from broken
+            proof = "signature" if proven else "none"
+            raise InvalidInput("event.unreadable", field="body", proof=proof) from broken
         return replace(event, proof="signature" if proven else "none")
 
     def verify_online(self, body: bytes, headers: Mapping[str, str], deadline_s: float) -> Answer:

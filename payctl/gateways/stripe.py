@@ -321,8 +321,8 @@ class StripeGateway(Refusing):
         verify(body, header_of(headers, "Stripe-Signature"), secrets, received_at)
         try:
             return of_event(json.loads(body))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as broken:
-            raise InvalidInput("event.unreadable", field="body") from broken
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as broken:
+            raise InvalidInput("event.unreadable", field="body", proof="signature") from broken
 
     def close(self) -> None:
         """Close all connections."""

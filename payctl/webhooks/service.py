@@ -7,8 +7,8 @@ out of order, and applying it again changes nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,27 +20,21 @@ from payctl.cases.service import Cases
 from payctl.db.actor import Actor
 from payctl.db.audit import record, revealed
 from payctl.db.engine import Database
-from payctl.db.operators import job_actor
 from payctl.db.permissions import require
-from payctl.errors import Conflict, InvalidInput, NotFound, PayctlError, Unavailable
-from payctl.gateways.base import Event, Gateway
+from payctl.errors import Conflict, InvalidInput, PayctlError, Unavailable
+from payctl.gateways.base import Event
 from payctl.ids import encode
-from payctl.webhooks import store
+from payctl.webhooks import online, store
 from payctl.webhooks.model import (
     LEASE_S,
-    MAX_BODY_BYTES,
     RETRIED,
     STATES,
     Next,
     Stored,
     after,
-    clean_body,
-    clean_headers,
     event_columns,
 )
-
-#: Who stands behind an event that came in by itself.
-RECEIVER = job_actor("webhook_receive", "job.webhooks")
+from payctl.webhooks.reception import RECEIVER, Reception, understood
 
 
 class Payments(Protocol):
@@ -64,67 +58,21 @@ class Inbox:
     """Receives, applies and shows webhook events."""
 
     def __init__(
-        self, db: Database, gateways: Mapping[str, Gateway], payments: Payments, cases: Cases
+        self, db: Database, reception: Reception, payments: Payments, cases: Cases
     ) -> None:
         self._db = db
-        self._gateways = gateways
+        self.reception = reception
         self._payments = payments
         self._cases = cases
 
     # -- receiving ------------------------------------------------------------------------------
 
     def receive(self, account: str, body: bytes, headers: Mapping[str, str]) -> UUID:
-        """Store one webhook and return its id; one that is there already is not stored again.
+        """Check and store one webhook; returns its id, or that of the same one stored before.
 
-        The signature is checked here, while the time in it is fresh. A body the adapter cannot read
-        is stored all the same, to be read after an upgrade or by a person.
-
-        Raises:
-            NotFound: ``gateway.not_found``.
-            InvalidInput: ``webhook.too_large``.
-            Forbidden: ``event.bad_signature``, ``event.stale``; nothing was stored.
+        Raises: as :meth:`Reception.check`; nothing was stored then.
         """
-        gateway = self._gateway(account)
-        if len(body) > MAX_BODY_BYTES:
-            raise InvalidInput(
-                "webhook.too_large", field="body", size=len(body), limit=MAX_BODY_BYTES
-            )
-        now = self._db.clock.now()
-        event = _read(gateway, body, headers, now)
-        clean, cards = clean_body(body, event.token if event is not None else None)
-        columns = event_columns(event) if event is not None else {}
-        key = event.event_id if event is not None else ""
-        values = {
-            "id": self._db.ids.new(),
-            "account": account,
-            "dedupe": key or f"sha256:{hashlib.sha256(body).hexdigest()}",
-            **columns,
-            "body": clean,
-            "headers": clean_headers(headers),
-            "received_at": now,
-            "state": "received",
-            "tries": 0,
-            "waits": 0,
-            "next_try_at": now,
-        }
-        with self._db.transaction() as tx:
-            if not store.insert(tx, values, is_sqlite=self._db.is_sqlite):
-                return store.id_of(tx, account, str(values["dedupe"]))
-            if cards:
-                self._refused_card(tx, values["id"], account, cards)
-        return UUID(str(values["id"]))
-
-    def _refused_card(self, tx: sa.Connection, event_id: UUID, account: str, cards: int) -> None:
-        self._cases.open(
-            tx,
-            kind="pan_refused",
-            subject_kind="event",
-            subject_id=event_id,
-            gateway=account,
-            detail={"event": encode("event", event_id), "card_numbers": cards},
-            dedupe_key=f"pan_refused:{event_id}",
-            actor=RECEIVER,
-        )
+        return self.reception.receive(self.reception.check(account, body, headers))
 
     # -- applying -------------------------------------------------------------------------------
 
@@ -186,6 +134,9 @@ class Inbox:
 
     def _try(self, actor: Actor, stored: Stored) -> str:
         outcome, reason, event = self._outcome(actor, stored)
+        proven = event is not None and event.proof != stored.proof
+        if event is not None and proven:
+            stored = replace(stored, proof=event.proof)
         step = after(stored, outcome, reason, self._db.clock.now())
         settled = None if step.next_try_at is not None else self._db.clock.now()
         values: dict[str, Any] = {
@@ -198,6 +149,8 @@ class Inbox:
         }
         if event is not None and stored.event_id is None:
             values |= event_columns(event)
+        elif proven:
+            values["proof"] = stored.proof
         with self._db.transaction() as tx:
             if not store.settle(tx, stored, values):
                 return "taken_over"
@@ -213,8 +166,12 @@ class Inbox:
         event = stored.event()
         try:
             if event is None:
-                gateway = self._gateway(stored.account)
-                event = gateway.parse_event(stored.body, stored.headers)
+                gateway = self.reception.gateway(stored.account)
+                event = understood(gateway, stored.body, stored.headers)
+            if event.proof == "none":
+                event, verdict = online.asked(self.reception.gateway(stored.account), stored, event)
+                if verdict is not None:
+                    return verdict, None, event
             hashed = stored.token_hash or event_columns(event)["token_hash"]
             return self._payments.apply_event(actor, stored.account, event, hashed), None, event
         except Unavailable:
@@ -352,20 +309,3 @@ class Inbox:
             data = {"account": before.account, "state": before.state, "was": before.reason}
             record(self._db, tx, actor, action, "event", event_id, data, pan.scrub(reason))
             return store.get(tx, event_id)
-
-    def _gateway(self, account: str) -> Gateway:
-        try:
-            return self._gateways[account]
-        except KeyError:
-            known = ", ".join(sorted(self._gateways))
-            raise NotFound(
-                "gateway.not_found", field="gateway", gateway=account[:60], known=known
-            ) from None
-
-
-def _read(gateway: Gateway, body: bytes, headers: Mapping[str, str], now: datetime) -> Event | None:
-    """The event, or ``None`` for a body that is signed well but not understood."""
-    try:
-        return gateway.parse_event(body, headers, received_at=now)
-    except InvalidInput:
-        return None
