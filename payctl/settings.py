@@ -27,8 +27,8 @@ LEVELS = ("debug", "info", "warning", "error")
 class Setting:
     """One setting of a profile.
 
-    ``kind`` is text, secret, integer, switch, choice, zone, name, url or places; ``former`` is the
-    variable of the former service that is honoured where no file sets this.
+    ``kind`` is text, secret, integer, switch, choice, zone, name, url, places or networks;
+    ``former`` is the variable of the former service that is honoured where no file sets this.
     """
 
     key: str
@@ -68,14 +68,18 @@ SETTINGS: tuple[Setting, ...] = (
             " path:/FOLDER, git:/REPOSITORY, cmd:PROGRAM ARGS"),
     Setting("disputes.keep_commission", "switch", "whether a lost dispute leaves us our commission"
             " (the organiser bears all of it); otherwise it is given back", False),
+    Setting("receiver.host", "text", "address the webhook receiver listens on", "127.0.0.1"),
     Setting("receiver.port", "integer", "port of the webhook receiver", 8080,
             former="PORT", minimum=1, maximum=65535),
     Setting("receiver.cors_origin", "text", "origin the receiver lets a browser call from",
             former="CORS_ORIGIN"),
+    Setting("receiver.trusted_proxies", "networks", "networks of proxies whose X-Forwarded-For is"
+            " believed: 127.0.0.1, 10.0.0.0/8"),
+    Setting("receiver.token", "secret", "opens the receiver's inner pages from elsewhere"),
     Setting("receiver.rate_limit_window_ms", "integer", "window of the receiver's rate limit",
             900_000, former="RATE_LIMIT_WINDOW_MS", minimum=1),
-    Setting("receiver.rate_limit_max_requests", "integer", "requests allowed in a window", 1000,
-            former="RATE_LIMIT_MAX_REQUESTS", minimum=1),
+    Setting("receiver.rate_limit_max_requests", "integer", "unverified requests an address may"
+            " make in a window", 100, former="RATE_LIMIT_MAX_REQUESTS", minimum=1),
     Setting("metrics.enabled", "switch", "whether metrics are served", True,
             former="ENABLE_METRICS"),
     Setting("metrics.port", "integer", "port of the metrics endpoint", 9090,
@@ -181,6 +185,8 @@ def convert(key: str, raw: Any, source: str) -> Any:
         return _switch(setting, raw, source)
     if setting.kind == "places":
         return _places(setting, raw, source)
+    if setting.kind == "networks":
+        return _networks(setting, raw, source)
     if not isinstance(raw, str) or not raw.strip():
         raise bad_value(key, source, raw, "text")
     value = raw.strip()
@@ -239,6 +245,18 @@ def _places(setting: Setting, raw: Any, source: str) -> list[str]:
     if not isinstance(places, list) or not all(map(_is_place, places)):
         raise bad_value(setting.key, source, raw, 'a list, ["path:/FOLDER", "git:/REPOSITORY"]')
     return places
+
+
+def _networks(setting: Setting, raw: Any, source: str) -> list[str]:
+    """A list of addresses and networks; as text they are separated by commas."""
+    from ipaddress import ip_network
+
+    given = from_text(raw) if isinstance(raw, str) and raw.strip().startswith("[") else raw
+    words = given.split(",") if isinstance(given, str) else given
+    try:
+        return [str(ip_network(word.strip())) for word in words]
+    except (ValueError, TypeError, AttributeError):
+        raise bad_value(setting.key, source, raw, 'a list, ["127.0.0.1", "10.0.0.0/8"]') from None
 
 
 def _is_place(text: object) -> bool:

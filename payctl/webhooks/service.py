@@ -258,6 +258,12 @@ class Inbox:
         revealed(self._db, actor, "event", event_id, "body")
         return stored.body.decode("utf-8", "replace")
 
+    def due(self, most: int) -> int:
+        """How many events may be applied now, counted up to *most*."""
+        now = self._db.clock.now()
+        with self._db.read() as tx:
+            return store.due(tx, now, most)
+
     def counts(self) -> dict[str, int]:
         """How many events are received, waiting, orphaned and dead."""
         with self._db.read() as tx:

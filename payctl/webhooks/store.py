@@ -27,7 +27,7 @@ _COLUMNS = {
     "received_at": "timestamptz", "proof": "text", "token_hash": "bytea",
 }  # fmt: skip
 _NAMES = ", ".join(_COLUMNS)
-_INTO = f"INSERT INTO webhook_event ({_NAMES}, next_try_at, state, tries, waits)"  # noqa: S608
+_INTO = f"INSERT INTO webhook_event ({_NAMES}, next_try_at, state, tries, waits)"
 #: Nothing proves an event that is neither signed nor listed, so one that came before its time must
 #: not keep the true one, which may be the same bytes, from being heard.
 _AGAIN = """ON CONFLICT (account, dedupe) DO UPDATE SET state = 'received', tries = 0, waits = 0,
@@ -116,6 +116,12 @@ def claim(
         .one_or_none()
     )
     return Stored(**row) if row is not None else None
+
+
+def due(tx: sa.Connection, now: datetime, most: int) -> int:
+    """How many events are due, counted up to *most*."""
+    query = sa.select(_c.id).where(_c.next_try_at <= now).limit(most)
+    return len(tx.execute(query).all())
 
 
 def settle(tx: sa.Connection, stored: Stored, values: Mapping[str, Any]) -> bool:
