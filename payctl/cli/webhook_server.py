@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from payctl.cli.framework import ExitCode, command, finish, note, session
+from payctl.cli.framework import ExitCode, command, note, session
 from payctl.cli.webhook_app import app
 
 
@@ -44,7 +44,7 @@ def serve(
     # What is wrong with the profile is said here, and not by each process.
     from_config(run.config, run.unchecked_app.gateways)
     run.unchecked_app.close()
-    code = serve(
+    serve(
         Where(run.flags.profile, run.flags.config),
         host or str(run.config.get("receiver.host")),
         run.config.get("receiver.port") if port is None else port,
@@ -52,5 +52,3 @@ def serve(
         apply=not no_apply,
         listening=lambda url: note(f"listening on {url}"),
     )
-    if code:
-        finish(ExitCode.BUG)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from payctl import ids
-from payctl.cli import webhook_server
+from payctl.cli import webhook_proof, webhook_replay, webhook_server
 from payctl.cli.framework import (
     AfterOption,
     Column,
@@ -29,7 +29,7 @@ from payctl.cli.framework import (
 from payctl.cli.webhook_app import EventId, app, dead, event_json
 from payctl.errors import NotConfigured
 
-__all__ = ["app", "webhook_server"]
+__all__ = ["app", "webhook_proof", "webhook_replay", "webhook_server"]
 
 COLUMNS = (
     Column("id", "id", rank=0),

@@ -324,6 +324,10 @@ class StripeGateway(Refusing):
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as broken:
             raise InvalidInput("event.unreadable", field="body", proof="signature") from broken
 
+    def list_events(self, since: datetime) -> Iterator[tuple[Event, bytes]]:
+        """See :meth:`Lists.events`."""
+        return self._lists.events(self.account, since)
+
     def close(self) -> None:
         """Close all connections."""
         self._http.close()

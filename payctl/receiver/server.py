@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -44,8 +45,8 @@ def serve(
     workers: int = 1,
     apply: bool = True,
     listening: Callable[[str], None] = lambda url: None,
-) -> int:
-    """Serve until SIGTERM or SIGINT; returns an exit code.
+) -> None:
+    """Serve until SIGTERM or SIGINT, which end the process.
 
     Args:
         workers: processes that answer.
@@ -57,6 +58,9 @@ def serve(
     """
     _remember(where)
     more_files()
+    # uvicorn ends in good order and then raises the signal once more, for whoever was there first.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     application = create() if workers == 1 else None
     listener = _listen(host, port)
     listening(f"http://{_shown(listener)}")
@@ -74,7 +78,6 @@ def serve(
         listener.close()
         if applier is not None:
             applier.stop()
-    return 0
 
 
 def create() -> Receiver:
@@ -112,6 +115,10 @@ def _config(app: Any, workers: int = 1) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE_S,
         backlog=2048,
     )
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _remember(where: Where) -> None:

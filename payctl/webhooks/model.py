@@ -19,6 +19,8 @@ MAX_HEADER_LENGTH = 4_000
 
 #: States an event ends in; ``received`` and ``waiting`` are the others.
 SETTLED = ("applied", "orphan", "dead", "dropped")
+#: Those of them in which nothing came of it.
+UNHEARD = ("dead", "orphan")
 STATES = ("received", "waiting", *SETTLED)
 
 #: An error of our own is tried this often in all, then the event is a dead letter.

@@ -28,7 +28,9 @@ from payctl.webhooks import online, store
 from payctl.webhooks.model import (
     LEASE_S,
     RETRIED,
+    SETTLED,
     STATES,
+    UNHEARD,
     Next,
     Stored,
     after,
@@ -278,15 +280,27 @@ class Inbox:
             Forbidden: ``operator.not_allowed``. NotFound: ``webhook.not_found``.
             Conflict: ``webhook.not_dead``. InvalidInput: ``reason.missing``.
         """
-        values = {
-            "state": "received",
-            "tries": 0,
-            "waits": 0,
-            "next_try_at": self._db.clock.now(),
-            "reason": RETRIED,
+        return self._revive(
+            actor, event_id, "webhook.retried", reason, dry_run, self._due_again(), UNHEARD
+        )
+
+    def again(self, actor: Actor, event_id: UUID, reason: str) -> Stored:
+        """Make an event due again, whatever it ended in.
+
+        Raises:
+            Forbidden: ``operator.not_allowed``. NotFound: ``webhook.not_found``.
+            Conflict: ``webhook.not_dead``: it is due already. InvalidInput: ``reason.missing``.
+        """
+        return self._revive(
+            actor, event_id, "webhook.replayed", reason, False, self._due_again(), SETTLED
+        )
+
+    def _due_again(self) -> dict[str, Any]:
+        now = self._db.clock.now()
+        return {
+            "state": "received", "tries": 0, "waits": 0, "next_try_at": now, "reason": RETRIED,
             "settled_at": None,
-        }
-        return self._revive(actor, event_id, "webhook.retried", reason, dry_run, values)
+        }  # fmt: skip
 
     def drop(self, actor: Actor, event_id: UUID, reason: str, *, dry_run: bool = False) -> Stored:
         """Give up a dead letter or an orphan for good; it stays readable.
@@ -294,7 +308,7 @@ class Inbox:
         Raises: as :meth:`retry`.
         """
         values = {"state": "dropped", "reason": f"dropped by {actor.name}: {reason}"[:400]}
-        return self._revive(actor, event_id, "webhook.dropped", reason, dry_run, values)
+        return self._revive(actor, event_id, "webhook.dropped", reason, dry_run, values, UNHEARD)
 
     def _revive(
         self,
@@ -304,13 +318,14 @@ class Inbox:
         reason: str,
         dry_run: bool,
         values: Mapping[str, Any],
+        states: Sequence[str],
     ) -> Stored:
         require(actor, "webhook.replay")
         if not reason.strip():
             raise InvalidInput("reason.missing", field="reason")
         with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             before = store.get(tx, event_id)
-            if not store.revive(tx, event_id, ("dead", "orphan"), **values):
+            if not store.revive(tx, event_id, states, **values):
                 raise Conflict("webhook.not_dead", id=encode("event", event_id), state=before.state)
             data = {"account": before.account, "state": before.state, "was": before.reason}
             record(self._db, tx, actor, action, "event", event_id, data, pan.scrub(reason))

@@ -80,6 +80,12 @@ def id_of(tx: sa.Connection, account: str, dedupe: str) -> UUID:
     return found
 
 
+def known(tx: sa.Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of *keys* (account, dedupe) that are there."""
+    query = sa.select(_c.account, _c.dedupe).where(sa.tuple_(_c.account, _c.dedupe).in_(keys))
+    return {(account, dedupe) for account, dedupe in tx.execute(query)}
+
+
 def get(tx: sa.Connection, event_id: UUID) -> Stored:
     """One event.
 

@@ -62,7 +62,7 @@ async def ask(
 
     scope = {
         "type": "http", "method": method, "path": path, "query_string": b"",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
+        "headers": [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs],
         "client": (client, 40_000), "scheme": "http", "server": ("127.0.0.1", 80),
     }  # fmt: skip
     await receiver(scope, receive, send)

@@ -17,14 +17,14 @@ from payctl.receiver import intake
 from payctl.receiver.application import Receiver
 from payctl.receiver.writer import Writer
 from payctl.webhooks.reception import Incoming
-from tests.receiver.kit import ABROAD, Answered, ask, event, play, signed
+from tests.receiver.kit import Answered, ask, event, play, signed
 
 pytestmark = [pytest.mark.integration, pytest.mark.webhooks]
 
 
 def deliver(
     receiver: Receiver, path: str, body: bytes, headers: object = (), **more: object
-) -> Answered:  # noqa: E501
+) -> Answered:
     return play(receiver, lambda r: ask(r, path, body, headers, **more))  # type: ignore[arg-type]
 
 
@@ -266,10 +266,11 @@ def test_a_database_that_is_gone_is_503_and_comes_back(app: App, clock: ManualCl
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 def test_one_that_cannot_be_stored_takes_no_other_with_it(app: App, clock: ManualClock) -> None:
-    started = threading.Event()
+    inside, released = threading.Event(), threading.Event()
 
     def store(batch: Sequence[Incoming]) -> set[UUID]:
-        assert started.wait(10)
+        inside.set()
+        assert released.wait(10)
         if any(each.values["event_id"] == "evt_3" for each in batch):
             raise ZeroDivisionError
         return app.reception.store(batch)
@@ -278,14 +279,16 @@ def test_one_that_cannot_be_stored_takes_no_other_with_it(app: App, clock: Manua
     receiver = Receiver(app, writer=writer)
 
     async def story(_: Receiver) -> list[int]:
-        bodies = [event(number) for number in range(6)]
-        asked = [
-            asyncio.create_task(ask(receiver, "/webhooks/box", body, signed(body, clock)))
-            for body in bodies
-        ]
+        asked = []
+        for number in range(6):
+            body = event(number)
+            one = ask(receiver, "/webhooks/box", body, signed(body, clock))
+            asked.append(asyncio.create_task(one))
+            if not number:
+                await asyncio.to_thread(inside.wait, 10)
         while writer.waiting < 5:
             await asyncio.sleep(0)
-        started.set()
+        released.set()
         return [each.status for each in await asyncio.gather(*asked)]
 
     assert play(receiver, story) == [200, 200, 200, 503, 200, 200]
