@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
+from payctl.app import App
 from payctl.clock import SystemClock
+from payctl.config import load
 from payctl.db.engine import Database
 from payctl.webhooks import store
 from tests import books
 from tests.receiver.conftest import ENVIRON, PROFILE
 from tests.receiver.kit import event, signed
 from tests.receiver.process import Served, serve, until
+from tests.webhooks.test_service import WORKER
 
 pytestmark = [pytest.mark.integration, pytest.mark.webhooks]
 
@@ -77,34 +81,57 @@ def test_silent_and_slow_clients_keep_nobody_out(served: Served, db_url: str) ->
     assert len(stored(db_url)) == 20
 
 
-def test_sigterm_loses_nothing_that_was_answered(served: Served, db_url: str) -> None:
+def sent_until(served: Served, enough: int, act: Callable[[], object]) -> set[str]:
+    """Send from several sides at once, and *act* when *enough* were answered; ids of all events
+    that were answered 200, whenever that was.
+    """
     answered: list[str] = []
-    enough = threading.Event()
+    reached = threading.Event()
 
     def send(sender: int) -> None:
-        for number in range(2_000):
-            name = sender * 10_000 + number
-            body = event(name)
+        for number in range(sender * 10_000, sender * 10_000 + 2_000):
+            body = event(number)
             try:
                 status = served.post("/webhooks/box", body, signed(body, CLOCK))
-            except OSError:
+            except (OSError, HTTPException):
                 return
             if status != 200:
                 return
-            answered.append(f"evt_{name}")
-            if len(answered) >= 40:
-                enough.set()
+            answered.append(f"evt_{number}")
+            if len(answered) >= enough:
+                reached.set()
 
     senders = [threading.Thread(target=send, args=(number,)) for number in range(6)]
     for each in senders:
         each.start()
-    assert enough.wait(20)
-    assert served.end(signal.SIGTERM) == 0
+    assert reached.wait(20)
+    act()
     for each in senders:
         each.join()
-    there = stored(db_url)
-    assert len(answered) >= 40
-    assert set(answered) <= set(there)
+    return set(answered)
+
+
+def test_sigterm_loses_nothing_that_was_answered(served: Served, db_url: str) -> None:
+    codes: list[int] = []
+    answered = sent_until(served, 40, lambda: codes.append(served.end(signal.SIGTERM)))
+    assert codes == [0]
+    assert answered <= set(stored(db_url))
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_a_receiver_that_is_killed_loses_nothing_and_the_next_worker_applies_it(
+    served: Served, db_url: str, profile: Path, environ: dict[str, str]
+) -> None:
+    """Killed without a word between storing and applying."""
+    answered = sent_until(served, 40, lambda: served.end(signal.SIGKILL))
+    assert answered <= set(stored(db_url))
+    app = App(load(environ=environ, path=profile))
+    counts = app.inbox.apply(WORKER, limit=5_000)
+    app.close()
+    assert set(counts) == {"nothing_new"}
+    assert set(stored(db_url).values()) == {"applied"}
+    for gateway in app.gateways.values():
+        gateway.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("engine_name", ["postgresql"])
