@@ -17,6 +17,7 @@ from tests.benchmarks import (
     report,
     startup,
     throughput,
+    webhooks,
 )
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Result
@@ -41,6 +42,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "routing": gateways.routing,
     "imports": gateways.imports,
     "slow": gateways.slow,
+    "webhooks": webhooks.durable,
 }
 
 
