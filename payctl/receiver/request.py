@@ -1,11 +1,9 @@
-"""One request as the receiver sees it, and its body, read with a limit on size and time."""
+"""One request as the receiver sees it, and its body, read with a limit."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from payctl.receiver.addresses import Address, Networks, client_of
@@ -19,7 +17,7 @@ class TooLarge(Exception):
 
 
 class Unfinished(Exception):
-    """The body did not come, or not in time."""
+    """The body did not come."""
 
 
 @dataclass
@@ -40,6 +38,7 @@ class Asked:
             for name, value in self.scope["headers"]
         ]
         self.headers = dict(pairs)
+        self._client: Address | None = None
         self._hops = [value for name, value in pairs if name == "x-forwarded-for"]
         self.forwarded = bool(self._hops) or "forwarded" in self.headers
         self.request_id = request_id_of(self.headers.get("x-request-id"))
@@ -52,39 +51,35 @@ class Asked:
     def path(self) -> str:
         return str(self.scope["path"])
 
-    @cached_property
+    @property
     def client(self) -> Address | None:
         """Whose address it came from; only worked out when somebody wants to know."""
-        peer = self.scope.get("client")
-        return client_of(peer[0] if peer else None, self._hops, self.proxies)
+        if self._client is None:
+            peer = self.scope.get("client")
+            self._client = client_of(peer[0] if peer else None, self._hops, self.proxies)
+        return self._client
 
 
-async def read_body(
-    asked: Asked, receive: Callable[[], Awaitable[Any]], limit: int, seconds: float
-) -> bytes:
-    """The whole body.
+async def read_body(asked: Asked, receive: Callable[[], Awaitable[Any]], limit: int) -> bytes:
+    """The whole body; who calls says how long that may take.
 
     Raises:
         TooLarge: as soon as it says so or is so.
-        Unfinished: it had not come after *seconds*, or the caller has gone.
+        Unfinished: the caller has gone.
     """
     said = asked.headers.get("content-length", "")
     if said.isascii() and said.isdigit() and (len(said) > 12 or int(said) > limit):
         raise TooLarge
     parts: list[bytes] = []
     size = 0
-    try:
-        async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Unfinished
-                part = message.get("body", b"")
-                size += len(part)
-                if size > limit:
-                    raise TooLarge
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return b"".join(parts) if len(parts) > 1 else bytes(parts[0])
-    except TimeoutError:
-        raise Unfinished from None
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Unfinished
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise TooLarge
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts) if len(parts) > 1 else bytes(parts[0])

@@ -159,6 +159,12 @@ def clean_headers(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in list(headers.items())[:MAX_HEADERS]:
         key = name.lower()
         if key not in _SECRET_HEADERS and len(value) <= MAX_HEADER_LENGTH:
-            # A header is bytes without a meaning of their own; no database takes a zero in a text.
-            kept[key.replace("\0", "")] = pan.scrub(value).replace("\0", "")
+            kept[key] = value
+    # Nearly none holds a card number, and one look at all of them is enough to tell.
+    whole = "\n".join((*kept, *kept.values()))
+    if pan.contains(whole):
+        kept = {key: pan.scrub(value) for key, value in kept.items()}
+    if "\0" in whole:
+        # A header is bytes without a meaning of their own; no database takes a zero in a text.
+        kept = {key.replace("\0", ""): value.replace("\0", "") for key, value in kept.items()}
     return kept

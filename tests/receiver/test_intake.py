@@ -167,7 +167,7 @@ def test_the_limit_holds_for_a_body_that_does_not_say_its_length(
 def test_a_body_that_does_not_come_is_not_waited_for(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "READ_S", 0.02)
+    monkeypatch.setattr(intake, "ANSWER_S", 0.02)
     answer = play(receiver, lambda r: ask(r, "/webhooks/box", [b"x"], hangs=True))
     assert (answer.status, answer.code) == (408, "request.unfinished")
 
