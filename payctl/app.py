@@ -54,6 +54,10 @@ if TYPE_CHECKING:
     from payctl.payments.results import RefundResult
     from payctl.payments.service import Payments
     from payctl.payments.sync import Sync
+    from payctl.webhooks.missed import Missed
+    from payctl.webhooks.reception import Reception
+    from payctl.webhooks.replay import Replays
+    from payctl.webhooks.secrets import Secrets
     from payctl.webhooks.service import Inbox
 
 
@@ -270,7 +274,37 @@ class App(GatewayServices):
     def inbox(self) -> Inbox:
         from payctl.webhooks.service import Inbox
 
-        return Inbox(self.db, self.gateways, self.sync, self.cases)
+        return Inbox(self.db, self.reception, self.sync, self.cases)
+
+    @cached_property
+    def replays(self) -> Replays:
+        from payctl.payments.previews import Previews
+        from payctl.webhooks.replay import Replays
+
+        return Replays(self.db, self.inbox, Previews(self.db, self.dispatch, self.outcomes))
+
+    @cached_property
+    def missed_events(self) -> Missed:
+        from payctl.webhooks.missed import Missed
+
+        return Missed(self.db, self.reception)
+
+    def webhook_secrets(self, account: str) -> Secrets:
+        """The webhook secrets of an account of the profile.
+
+        Raises:
+            NotFound: ``gateway.not_found``.
+        """
+        from payctl.webhooks.secrets import Secrets
+
+        self.reception.gateway(account)
+        return Secrets(self.config.gateways[account], self.db.clock)
+
+    @cached_property
+    def reception(self) -> Reception:
+        from payctl.webhooks.reception import Reception
+
+        return Reception(self.db, self.gateways, self.cases)
 
     def _refund_outcomes(self, cases: Cases) -> RefundOutcomes:
         from payctl.payments.refund_outcomes import RefundOutcomes

@@ -257,6 +257,10 @@ class Config:
             return _without_password(str(value))
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
+    def shown_secret(self, reference: str) -> str:
+        """A reference as it may be printed, with the fingerprint of what it leads to."""
+        return self._redacted(reference)
+
     def _redacted(self, value: str) -> str:
         if not secret.is_reference(value):
             return f"(in clear, fingerprint {secret.fingerprint(value)})"

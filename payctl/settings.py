@@ -27,8 +27,9 @@ LEVELS = ("debug", "info", "warning", "error")
 class Setting:
     """One setting of a profile.
 
-    ``kind`` is text, secret, secrets, integer, switch, choice, zone, name, url, command or places;
-    ``former`` is the variable of the former service that is honoured where no file sets this.
+    ``kind`` is text, secret, secrets, integer, switch, choice, zone, name, url, command, places or
+    networks; ``former`` is the variable of the former service that is honoured where no file sets
+    this.
     """
 
     key: str
@@ -87,14 +88,18 @@ SETTINGS: tuple[Setting, ...] = (
             " they happen"),
     Setting("notifications.redis_prefix", "text", "what the name of each Redis channel starts with",
             "payctl."),
+    Setting("receiver.host", "text", "address the webhook receiver listens on", "127.0.0.1"),
     Setting("receiver.port", "integer", "port of the webhook receiver", 8080,
             former="PORT", minimum=1, maximum=65535),
     Setting("receiver.cors_origin", "text", "origin the receiver lets a browser call from",
             former="CORS_ORIGIN"),
+    Setting("receiver.trusted_proxies", "networks", "networks of proxies whose X-Forwarded-For is"
+            " believed: 127.0.0.1, 10.0.0.0/8"),
+    Setting("receiver.token", "secret", "opens the receiver's inner pages from elsewhere"),
     Setting("receiver.rate_limit_window_ms", "integer", "window of the receiver's rate limit",
             900_000, former="RATE_LIMIT_WINDOW_MS", minimum=1),
-    Setting("receiver.rate_limit_max_requests", "integer", "requests allowed in a window", 1000,
-            former="RATE_LIMIT_MAX_REQUESTS", minimum=1),
+    Setting("receiver.rate_limit_max_requests", "integer", "unverified requests an address may"
+            " make in a window", 100, former="RATE_LIMIT_MAX_REQUESTS", minimum=1),
     Setting("alerts.command", "command", "program, with its arguments, that the job alerts tells"
             " what newly fails or recovers, as JSON on its standard input; no shell takes part"),
     Setting("alerts.timeout_s", "integer", "seconds after which it is ended", 20,
@@ -103,8 +108,6 @@ SETTINGS: tuple[Setting, ...] = (
             choices=("fail", "warn")),
     Setting("metrics.enabled", "switch", "whether metrics are served", True,
             former="ENABLE_METRICS"),
-    Setting("metrics.port", "integer", "port of the metrics endpoint", 9090,
-            former="METRICS_PORT", minimum=1, maximum=65535),
 )  # fmt: skip
 BY_KEY: Mapping[str, Setting] = {setting.key: setting for setting in SETTINGS}
 BY_ENV: Mapping[str, Setting] = {setting.env: setting for setting in SETTINGS}
@@ -137,6 +140,7 @@ CONFIRM_ABOVE_OTHERS = 50_000
 #: Variables of the former service that have no meaning here, and why.
 IGNORED: Mapping[str, str] = {
     "NODE_ENV": "a profile says whether it is live",
+    "METRICS_PORT": "the receiver serves /metrics on its own port",
     "JWT_SECRET": "operators identify themselves with personal tokens",
 }
 
@@ -212,6 +216,8 @@ def convert(key: str, raw: Any, source: str) -> Any:
         return _places(setting, raw, source)
     if setting.kind == "secrets":
         return _secrets(setting, raw, source)
+    if setting.kind == "networks":
+        return _networks(setting, raw, source)
     if not isinstance(raw, str) or not raw.strip():
         raise bad_value(key, source, raw, "text")
     value = raw.strip()
@@ -281,6 +287,18 @@ def _secrets(setting: Setting, raw: Any, source: str) -> list[str]:
     if not isinstance(items, list) or not items or not all(map(is_reference, items)):
         raise bad_value(setting.key, source, raw, 'a list, ["file:/PATH", "env:NAME"]')
     return items
+
+
+def _networks(setting: Setting, raw: Any, source: str) -> list[str]:
+    """A list of addresses and networks; as text they are separated by commas."""
+    from ipaddress import ip_network
+
+    given = from_text(raw) if isinstance(raw, str) and raw.strip().startswith("[") else raw
+    words = given.split(",") if isinstance(given, str) else given
+    try:
+        return [str(ip_network(word.strip())) for word in words]
+    except (ValueError, TypeError, AttributeError):
+        raise bad_value(setting.key, source, raw, 'a list, ["127.0.0.1", "10.0.0.0/8"]') from None
 
 
 def _is_place(text: object) -> bool:

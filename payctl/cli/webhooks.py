@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from payctl import ids
+from payctl.cli import webhook_proof, webhook_replay, webhook_server
 from payctl.cli.framework import (
     AfterOption,
     Column,
@@ -22,15 +23,14 @@ from payctl.cli.framework import (
     emit,
     emit_list,
     finish,
-    group,
-    noun,
     session,
     undo,
 )
-from payctl.webhooks.model import Stored
+from payctl.cli.webhook_app import EventId, app, dead, event_json
+from payctl.errors import NotConfigured
 
-app = noun("webhooks")
-dead = group(app, "dead", "events that could not be applied")
+__all__ = ["app", "webhook_proof", "webhook_replay", "webhook_server"]
+
 COLUMNS = (
     Column("id", "id", rank=0),
     Column("gateway", rank=1),
@@ -61,7 +61,6 @@ VIEW = (
     Column("size", "number"),
     Column("body", "long"),
 )
-EventId = Annotated[str, typer.Argument(metavar="EVENT", help="The event (evt_...).")]
 
 
 @command(
@@ -91,7 +90,7 @@ def list_events(
     )
     cut = ids.encode("event", found[-1].id) if len(found) == limit else None
     emit_list(
-        map(_json, found),
+        map(event_json, found),
         "payctl.webhook_events/1",
         COLUMNS,
         next_cursor=cut,
@@ -113,7 +112,7 @@ def show(
     """Show an event: what it names, how far it has come, and why not further."""
     run = session()
     service, event_id = run.app.inbox, ids.decode(event, "event")
-    shown = _json(service.get(event_id))
+    shown = event_json(service.get(event_id))
     if body:
         shown["body"] = service.body(run.actor, event_id)
     emit(shown, "payctl.webhook_event/1", VIEW)
@@ -123,7 +122,11 @@ def show(
     app,
     "apply",
     changes=True,
-    examples=["payctl webhooks apply", "payctl webhooks apply evt_..."],
+    examples=[
+        "payctl webhooks apply",
+        "payctl webhooks apply evt_...",
+        "payctl webhooks apply --follow",
+    ],
     exits={
         ExitCode.CONFLICT: "the event is settled, or another worker has it",
         ExitCode.CHECK_FAILED: "some events are dead letters now",
@@ -134,12 +137,20 @@ def apply(
         str | None, typer.Argument(metavar="[EVENT]", help="Only this one, due or not.")
     ] = None,
     limit: LimitOption = 500,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on as events arrive, until stopped.")
+    ] = False,
 ) -> None:
     """Apply the events that are due: ask their providers and record the answers.
 
     A dry run shows which events are waiting and asks nobody.
     """
     run = session()
+    if follow:
+        confirm(["apply every event as it arrives"])
+        if not run.dry_run:
+            _follow()
+            return
     service = run.app.inbox
     only = ids.decode(event, "event") if event else None
     confirm([f"apply {event or 'the events that are due'}"])
@@ -150,6 +161,21 @@ def apply(
     emit({"counts": counts}, "payctl.webhook_report/1", id_key="counts")
     if counts.get("dead") and not run.dry_run:
         finish(ExitCode.CHECK_FAILED)
+
+
+def _follow() -> None:
+    from payctl.db.permissions import require
+    from payctl.receiver.applier import follow
+
+    run = session()
+    services = run.app
+    try:
+        require(run.actor, "webhook.apply")
+    except NotConfigured as error:
+        # Like a job it acts in its own name, and a service has no operator's token.
+        if error.code != "operator.token_missing":
+            raise
+    follow(services)
 
 
 @command(
@@ -169,7 +195,7 @@ def list_dead(
     )
     cut = ids.encode("event", found[-1].id) if len(found) == limit else None
     emit_list(
-        map(_json, found),
+        map(event_json, found),
         "payctl.webhook_events/1",
         COLUMNS,
         next_cursor=cut,
@@ -192,7 +218,7 @@ def retry(event: EventId, reason: ReasonOption) -> None:
     run = session()
     confirm([f"retry {event}"])
     done = run.app.inbox.retry(run.actor, ids.decode(event, "event"), reason, dry_run=run.dry_run)
-    emit(_json(done), "payctl.webhook_event/1", VIEW)
+    emit(event_json(done), "payctl.webhook_event/1", VIEW)
     undo(f"payctl webhooks dead drop {event} --reason TEXT")
 
 
@@ -211,25 +237,4 @@ def drop(event: EventId, reason: ReasonOption) -> None:
     run = session()
     confirm([f"drop {event} for good"])
     done = run.app.inbox.drop(run.actor, ids.decode(event, "event"), reason, dry_run=run.dry_run)
-    emit(_json(done), "payctl.webhook_event/1", VIEW)
-
-
-def _json(event: Stored) -> dict[str, Any]:
-    return {
-        "id": ids.encode("event", event.id),
-        "gateway": event.account,
-        "event": event.event_id,
-        "type": event.type,
-        "object_kind": event.object_kind,
-        "our_reference": event.our_reference,
-        "provider_reference": event.provider_reference,
-        "status": event.state,
-        "reason": event.reason,
-        "tries": event.tries,
-        "waits": event.waits,
-        "occurred_at": event.occurred_at,
-        "received_at": event.received_at,
-        "next_try_at": event.next_try_at,
-        "settled_at": event.settled_at,
-        "size": len(event.body),
-    }
+    emit(event_json(done), "payctl.webhook_event/1", VIEW)

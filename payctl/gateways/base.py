@@ -394,5 +394,6 @@ class Gateway(Protocol):
 
         Raises:
             Forbidden: ``event.bad_signature`` or ``event.stale``.
-            InvalidInput: ``event.unreadable``.
+            InvalidInput: ``event.unreadable``, with parameter ``proof`` = ``signature`` when the
+                body is signed well all the same.
         """

@@ -294,6 +294,14 @@ class PaypalGateway(Refusing):
         """
         return self.webhooks.verify_online(body, headers, deadline_s)
 
+    def list_events(self, since: datetime) -> Iterator[tuple[Event, bytes]]:
+        """Webhooks that PayPal has sent, or tried to send, since: at most thirty days back.
+
+        Raises:
+            NotSent: ``gateway.unreachable``: the list broke off.
+        """
+        return self.webhooks.listed(self.account, since)
+
     def close(self) -> None:
         """Close all connections."""
         self._api.close()

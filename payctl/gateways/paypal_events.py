@@ -12,12 +12,13 @@ Webhooks v1 ``event`` and ``verify-webhook-signature.post``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-from payctl.errors import Forbidden, InvalidInput, NotConfigured
+from payctl.errors import Forbidden, InvalidInput, NotConfigured, NotSent
 from payctl.gateways.base import Answer, Event, Outcome, Reference
 from payctl.gateways.checks import rejected
 from payctl.gateways.paypal_api import BROKEN, Api, dressed, failed, unreadable
@@ -27,6 +28,8 @@ from payctl.gateways.signature import header_of
 
 #: PayPal repeats an event for three days, perhaps with the time of its first try.
 _OLDEST, _NEWEST = timedelta(days=4), timedelta(minutes=10)
+#: Of the list of past events: the most PayPal gives at once, and how far we read.
+_PAGE, _MAX_PAGES, _PAGE_S = 300, 100, 20.0
 #: Header -> field of ``verify_webhook_signature``.
 _HEADERS = {
     "PAYPAL-AUTH-ALGO": "auth_algo",
@@ -67,7 +70,8 @@ class Webhooks:
         try:
             event = of_event(json.loads(body))
         except BROKEN as broken:
-            raise InvalidInput("event.unreadable", field="body") from broken
+            proof = "signature" if proven else "none"
+            raise InvalidInput("event.unreadable", field="body", proof=proof) from broken
         return replace(event, proof="signature" if proven else "none")
 
     def verify_online(self, body: bytes, headers: Mapping[str, str], deadline_s: float) -> Answer:
@@ -91,6 +95,27 @@ class Webhooks:
         if status == "FAILURE":
             return dressed(rejected("bad_signature"), reply)
         return unreadable(reply)
+
+    def listed(self, account: str, since: datetime) -> Iterator[tuple[Event, bytes]]:
+        """The events PayPal has kept, newest first; it keeps thirty days of them."""
+        start = f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        end = f"{self._api.clock.now().astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        query = urlencode({"start_time": start, "end_time": end, "page_size": _PAGE})
+        path: str | None = f"/v1/notifications/webhooks-events?{query}"
+        for _page in range(_MAX_PAGES):
+            reply = self._api.get(path or "", _PAGE_S)
+            if bad := failed(reply):
+                raise NotSent("gateway.unreachable", account=account, why=str(bad.outcome))
+            try:
+                data = json_object(reply)
+                items, path = list(data["events"]), _next(data)
+                read = [(of_event(each), json.dumps(each).encode()) for each in items]
+            except BROKEN:
+                raise NotSent("gateway.unreachable", account=account, why="unreadable") from None
+            yield from (each for each in read if (each[0].occurred_at or since) >= since)
+            if path is None:
+                return
+        raise NotSent("gateway.unreachable", account=account, why="the list is too long")
 
     def close(self) -> None:
         self.certificates.close()
@@ -161,6 +186,15 @@ def _payout(resource: Mapping[str, Any]) -> Reference:
         "sender_batch_id"
     )
     return Reference(ours, str(header["payout_batch_id"]))
+
+
+def _next(data: Mapping[str, Any]) -> str | None:
+    """The path of the next page, of PayPal's own links."""
+    found = next((each for each in data.get("links") or [] if each["rel"] == "next"), None)
+    if found is None:
+        return None
+    split = urlsplit(str(found["href"]))
+    return f"{split.path}?{split.query}"
 
 
 def _is_object(body: bytes) -> bool:

@@ -70,7 +70,7 @@ def parse(
             token=token,
         )
     except (ValueError, KeyError, TypeError) as broken:
-        raise InvalidInput("event.unreadable", field="body") from broken
+        raise InvalidInput("event.unreadable", field="body", proof=proof) from broken
 
 
 def tokens(row: sqlite3.Row) -> dict[str, str]:

@@ -15,7 +15,7 @@ from payctl.errors import NotConfigured
 from payctl.gateways.tokens import MemoryTokens, TokenStore
 
 #: Keys of every section, read by payctl itself and never by an adapter.
-COMMON_KEYS = frozenset({"type", "enabled", "priority"})
+COMMON_KEYS = frozenset({"type", "enabled", "priority", "webhook_addresses", "webhook_tokens"})
 
 
 class Settings:

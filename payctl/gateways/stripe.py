@@ -321,8 +321,12 @@ class StripeGateway(Refusing):
         verify(body, header_of(headers, "Stripe-Signature"), secrets, received_at)
         try:
             return of_event(json.loads(body))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as broken:
-            raise InvalidInput("event.unreadable", field="body") from broken
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError) as broken:
+            raise InvalidInput("event.unreadable", field="body", proof="signature") from broken
+
+    def list_events(self, since: datetime) -> Iterator[tuple[Event, bytes]]:
+        """See :meth:`Lists.events`."""
+        return self._lists.events(self.account, since)
 
     def close(self) -> None:
         """Close all connections."""

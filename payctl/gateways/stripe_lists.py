@@ -7,16 +7,26 @@ that is not there. A list reads what was written.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from payctl.clock import Clock
+from payctl.errors import NotSent
 from payctl.gateways import stripe_requests as requests
-from payctl.gateways.base import Answer, Outcome, Reference
+from payctl.gateways.base import Answer, Event, Outcome, Reference
 from payctl.gateways.http import Reply
-from payctl.gateways.stripe_answers import REF, failed, of_intent, of_refund, read, unreadable
+from payctl.gateways.stripe_answers import (
+    REF,
+    failed,
+    of_event,
+    of_intent,
+    of_refund,
+    read,
+    unreadable,
+)
 from payctl.gateways.stripe_sdk import Sdk
 
 if TYPE_CHECKING:
@@ -78,6 +88,28 @@ class Lists:
         if broken:
             yield replace(broken, provider_reference=None)
 
+    def events(self, account: str, since: datetime) -> Iterator[tuple[Event, bytes]]:
+        """Events that Stripe has made since, oldest first: at most thirty days back.
+
+        Raises:
+            NotSent: ``gateway.unreachable``: the list broke off.
+        """
+        found, broken = self._pages(
+            _ALL_S,
+            since,
+            lambda v1, after: v1.events.list(
+                requests.events_since(since, after, plain=self._plain)
+            ),
+        )
+        for item, _reply in reversed(found):
+            try:
+                event = of_event(item)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError):
+                continue  # about no object that we could ask for
+            yield event, json.dumps(item).encode()
+        if broken is not None:
+            raise NotSent("gateway.unreachable", account=account, why=str(broken.outcome))
+
     def _pages(
         self,
         deadline_s: float,
@@ -116,10 +148,11 @@ class Lists:
 
 
 def _is_object(item: object) -> bool:
-    """Whether a list's item has what every object of Stripe has, and an amount."""
+    """Whether a list's item has what every object of Stripe has, and an amount if it is money."""
     if not isinstance(item, dict) or not isinstance(item.get("metadata"), dict | None):
         return False
-    return all(isinstance(item.get(name), int) for name in ("created", "amount")) and "id" in item
+    numbers = ("created",) if item.get("object") == "event" else ("created", "amount")
+    return all(isinstance(item.get(name), int) for name in numbers) and "id" in item
 
 
 def _reference(item: dict[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from payctl.gateways.stripe_answers import FLOW, REF
 from payctl.gateways.stripe_money import to_stripe
 
 if TYPE_CHECKING:
+    from stripe.params._event_list_params import EventListParams
     from stripe.params._payment_intent_capture_params import PaymentIntentCaptureParams
     from stripe.params._payment_intent_create_params import PaymentIntentCreateParams
     from stripe.params._payment_intent_list_params import PaymentIntentListParams
@@ -96,6 +97,16 @@ def refund(request: RefundRequest, intent_id: str) -> RefundCreateParams:
 def intents_since(since: datetime, after: str, *, plain: bool) -> PaymentIntentListParams:
     """One page of intents created since, newest first, after the id *after* if given."""
     params: PaymentIntentListParams = {"limit": PAGE}
+    if not plain:
+        params["created"] = {"gte": _seconds(since)}
+    if after:
+        params["starting_after"] = after
+    return params
+
+
+def events_since(since: datetime, after: str, *, plain: bool) -> EventListParams:
+    """One page of events made since, newest first."""
+    params: EventListParams = {"limit": PAGE}
     if not plain:
         params["created"] = {"gte": _seconds(since)}
     if after:

@@ -79,6 +79,13 @@ class Queries:
             found = _with_parts(tx, rows[:limit])
         return Page(found, rows[limit - 1].id if len(rows) > limit else None)
 
+    def knows_token(self, account: str, token_hash: bytes) -> bool:
+        """Whether a provider's secret (its hash) was given to one attempt of *account*, so that an
+        event which shows it is the provider's.
+        """
+        with self._db.read() as tx:
+            return store.attempt_by_token(tx, account, token_hash) is not None
+
     def all_payments(self, wanted: PaymentFilter) -> Iterator[PaymentDetail]:
         """Every payment, page by page, so that a long list costs little memory."""
         return _every(lambda after: self.payments(wanted, after=after, limit=PAGE), _payment_id)

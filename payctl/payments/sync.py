@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hmac import compare_digest
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -42,11 +41,11 @@ from payctl.payments.model import (
 )
 from payctl.payments.outcomes import Applied, Outcomes
 from payctl.payments.provider_requests import Target
-from payctl.payments.provider_tokens import tokens_of
 from payctl.payments.records import Attempt
 from payctl.payments.refunds import Refunds
 from payctl.payments.removed_accounts import RemovedAccounts
 from payctl.payments.strangers import Strangers
+from payctl.payments.subjects import OPERATION_OF, attempt_of, target_of
 
 #: Rows looked at in one run unless told otherwise.
 DEFAULT_LIMIT = 500
@@ -66,12 +65,6 @@ class SyncReport:
         self.counts[result] += 1
         if payment_id is not None:
             self.changed.append(payment_id)
-
-
-#: What an event is about -> the operation of its attempt.
-_OPERATION_OF = {
-    "payment": Operation.COLLECT, "refund": Operation.REFUND, "payout": Operation.PAYOUT,
-}  # fmt: skip
 
 
 class Sync:
@@ -194,16 +187,10 @@ class Sync:
         """
         if event.object_kind == "dispute" and event.reference.provider_reference:
             return self._disputes.ask(actor, account, event.reference.provider_reference)
-        operation = _OPERATION_OF.get(event.object_kind)
-        if operation is None:
+        if event.object_kind not in OPERATION_OF:
             return "nothing_new"
-        reference = event.reference
         with self._db.read() as tx:
-            attempt = store.attempt_by_reference(
-                tx, account, (operation,), reference.our_reference, reference.provider_reference
-            )
-            if event.proof == "token":
-                attempt = _proved(tx, account, attempt, token_hash)
+            attempt = attempt_of(tx, account, event, token_hash)
         if attempt is None:
             return self._orphan_event(actor, account, event)
         results = [self._ask(actor, attempt, "webhook")]
@@ -272,13 +259,7 @@ class Sync:
 
     def _target(self, attempt: Attempt) -> Target:
         with self._db.read() as tx:
-            payment = store.payment(tx, attempt.payment_id)
-            refund = store.refund(tx, attempt.refund_id) if attempt.refund_id else None
-            parts = {part.id: part for part in store.captures(tx, payment.id)}
-            held = refund.receipt_attempt_id if refund is not None else payment.attempt_id
-            collected = store.attempt(tx, held) if held is not None else None
-        part = parts.get(attempt.capture_id) if attempt.capture_id else None
-        return Target(payment, part, refund, collected)
+            return target_of(tx, attempt)
 
     def _followers(self, attempt: Attempt) -> list[Attempt]:
         """Open captures and cancellations, which a question about the payment answers too."""
@@ -386,14 +367,3 @@ class Sync:
             return "unreachable"
         taken = self._strangers.receive(actor, account, answer, event.reference)
         return "applied" if taken else "orphan"
-
-
-def _proved(
-    tx: sa.Connection, account: str, named: Attempt | None, token_hash: bytes | None
-) -> Attempt | None:
-    """The attempt whose secret an event knows: the one it names, else the one the secret names."""
-    if token_hash is None:
-        return None
-    attempt = named or store.attempt_by_token(tx, account, token_hash)
-    secrets = tokens_of(attempt.provider_data or {}) if attempt is not None else []
-    return attempt if any([compare_digest(each, token_hash) for each in secrets]) else None

@@ -19,6 +19,8 @@ MAX_HEADER_LENGTH = 4_000
 
 #: States an event ends in; ``received`` and ``waiting`` are the others.
 SETTLED = ("applied", "orphan", "dead", "dropped")
+#: Those of them in which nothing came of it.
+UNHEARD = ("dead", "orphan")
 STATES = ("received", "waiting", *SETTLED)
 
 #: An error of our own is tried this often in all, then the event is a dead letter.
@@ -33,6 +35,10 @@ LEASE_S = 120
 
 #: Reason of an event that an operator made due again.
 RETRIED = "retried"
+#: A header of ours: something was taken out of the stored body, so no signature fits it any more.
+ALTERED = "payctl-altered"
+#: What proves that an event is the provider's: it signed it, or listed it when asked.
+PROVEN = frozenset({"signature", "listed"})
 
 #: Headers that carry credentials or cookies and that no adapter reads.
 _SECRET_HEADERS = frozenset(
@@ -124,11 +130,13 @@ def after(stored: Stored, outcome: str, reason: str | None, now: datetime) -> Ne
         delay = min(_WAIT_FIRST_S * 2 ** min(waits, 10), _WAIT_MOST_S)
         at = now + timedelta(seconds=delay)
         return Next("waiting", tries, waits + 1, at, outcome)
+    if outcome == "forged":
+        return Next("dropped", tries, waits, None, "event.bad_signature")
     most = ORPHAN_RETRIES if outcome == "orphan" else TRIES - 1
     if tries >= most:
         state = "orphan" if outcome == "orphan" else "dead"
         # What nothing speaks for proves no money, and anybody could open cases with it.
-        told = state == "orphan" and stored.proof == "signature"
+        told = state == "orphan" and stored.proof in PROVEN
         return Next(state, tries + 1, waits, None, reason or outcome, told)
     delay = _TRY_DELAYS_S[min(tries, len(_TRY_DELAYS_S) - 1)]
     at = now + timedelta(seconds=delay)
@@ -151,5 +159,12 @@ def clean_headers(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in list(headers.items())[:MAX_HEADERS]:
         key = name.lower()
         if key not in _SECRET_HEADERS and len(value) <= MAX_HEADER_LENGTH:
-            kept[key] = pan.scrub(value)
+            kept[key] = value
+    # Nearly none holds a card number, and one look at all of them is enough to tell.
+    whole = "\n".join((*kept, *kept.values()))
+    if pan.contains(whole):
+        kept = {key: pan.scrub(value) for key, value in kept.items()}
+    if "\0" in whole:
+        # A header is bytes without a meaning of their own; no database takes a zero in a text.
+        kept = {key.replace("\0", ""): value.replace("\0", "") for key, value in kept.items()}
     return kept

@@ -7,7 +7,6 @@ out of order, and applying it again changes nothing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,27 +20,23 @@ from payctl.cases.service import Cases
 from payctl.db.actor import Actor
 from payctl.db.audit import record, revealed
 from payctl.db.engine import Database
-from payctl.db.operators import job_actor
 from payctl.db.permissions import require
-from payctl.errors import Conflict, InvalidInput, NotFound, PayctlError, Unavailable
-from payctl.gateways.base import Event, Gateway
+from payctl.errors import Conflict, InvalidInput, PayctlError, Unavailable
+from payctl.gateways.base import Event
 from payctl.ids import encode
-from payctl.webhooks import store
+from payctl.webhooks import online, store
 from payctl.webhooks.model import (
     LEASE_S,
-    MAX_BODY_BYTES,
     RETRIED,
+    SETTLED,
     STATES,
+    UNHEARD,
     Next,
     Stored,
     after,
-    clean_body,
-    clean_headers,
     event_columns,
 )
-
-#: Who stands behind an event that came in by itself.
-RECEIVER = job_actor("webhook_receive", "job.webhooks")
+from payctl.webhooks.reception import RECEIVER, Reception, understood
 
 
 class Payments(Protocol):
@@ -65,67 +60,21 @@ class Inbox:
     """Receives, applies and shows webhook events."""
 
     def __init__(
-        self, db: Database, gateways: Mapping[str, Gateway], payments: Payments, cases: Cases
+        self, db: Database, reception: Reception, payments: Payments, cases: Cases
     ) -> None:
         self._db = db
-        self._gateways = gateways
+        self.reception = reception
         self._payments = payments
         self._cases = cases
 
     # -- receiving ------------------------------------------------------------------------------
 
     def receive(self, account: str, body: bytes, headers: Mapping[str, str]) -> UUID:
-        """Store one webhook and return its id; one that is there already is not stored again.
+        """Check and store one webhook; returns its id, or that of the same one stored before.
 
-        The signature is checked here, while the time in it is fresh. A body the adapter cannot read
-        is stored all the same, to be read after an upgrade or by a person.
-
-        Raises:
-            NotFound: ``gateway.not_found``.
-            InvalidInput: ``webhook.too_large``.
-            Forbidden: ``event.bad_signature``, ``event.stale``; nothing was stored.
+        Raises: as :meth:`Reception.check`; nothing was stored then.
         """
-        gateway = self._gateway(account)
-        if len(body) > MAX_BODY_BYTES:
-            raise InvalidInput(
-                "webhook.too_large", field="body", size=len(body), limit=MAX_BODY_BYTES
-            )
-        now = self._db.clock.now()
-        event = _read(gateway, body, headers, now)
-        clean, cards = clean_body(body, event.token if event is not None else None)
-        columns = event_columns(event) if event is not None else {}
-        key = event.event_id if event is not None else ""
-        values = {
-            "id": self._db.ids.new(),
-            "account": account,
-            "dedupe": key or f"sha256:{hashlib.sha256(body).hexdigest()}",
-            **columns,
-            "body": clean,
-            "headers": clean_headers(headers),
-            "received_at": now,
-            "state": "received",
-            "tries": 0,
-            "waits": 0,
-            "next_try_at": now,
-        }
-        with self._db.transaction() as tx:
-            if not store.insert(tx, values, is_sqlite=self._db.is_sqlite):
-                return store.id_of(tx, account, str(values["dedupe"]))
-            if cards:
-                self._refused_card(tx, values["id"], account, cards)
-        return UUID(str(values["id"]))
-
-    def _refused_card(self, tx: sa.Connection, event_id: UUID, account: str, cards: int) -> None:
-        self._cases.open(
-            tx,
-            kind="pan_refused",
-            subject_kind="event",
-            subject_id=event_id,
-            gateway=account,
-            detail={"event": encode("event", event_id), "card_numbers": cards},
-            dedupe_key=f"pan_refused:{event_id}",
-            actor=RECEIVER,
-        )
+        return self.reception.receive(self.reception.check(account, body, headers))
 
     # -- applying -------------------------------------------------------------------------------
 
@@ -186,7 +135,12 @@ class Inbox:
         return self._db.run(lambda tx: store.claim(tx, worker, now, until, only))
 
     def _try(self, actor: Actor, stored: Stored) -> str:
-        outcome, reason, event = self._outcome(actor, stored)
+        # What is done because of it is joined to the request that brought it.
+        with log.correlated(stored.headers.get("x-request-id", "") or log.correlation()):
+            outcome, reason, event = self._outcome(actor, stored)
+        proven = event is not None and event.proof != stored.proof
+        if event is not None and proven:
+            stored = replace(stored, proof=event.proof)
         step = after(stored, outcome, reason, self._db.clock.now())
         settled = None if step.next_try_at is not None else self._db.clock.now()
         values: dict[str, Any] = {
@@ -199,6 +153,8 @@ class Inbox:
         }
         if event is not None and stored.event_id is None:
             values |= event_columns(event)
+        elif proven:
+            values["proof"] = stored.proof
         with self._db.transaction() as tx:
             if not store.settle(tx, stored, values):
                 return "taken_over"
@@ -214,10 +170,13 @@ class Inbox:
         event = stored.event()
         try:
             if event is None:
-                gateway = self._gateway(stored.account)
-                event = gateway.parse_event(stored.body, stored.headers)
-            else:
-                event = self._with_payer(stored, event)
+                gateway = self.reception.gateway(stored.account)
+                event = understood(gateway, stored.body, stored.headers)
+            if event.proof == "none":
+                event, verdict = online.asked(self.reception.gateway(stored.account), stored, event)
+                if verdict is not None:
+                    return verdict, None, event
+            event = self._with_payer(stored, event)
             hashed = stored.token_hash or event_columns(event)["token_hash"]
             return self._payments.apply_event(actor, stored.account, event, hashed), None, event
         except Unavailable:
@@ -232,13 +191,13 @@ class Inbox:
         """The event with the payer its signed body names. Where money goes back only by a payout it
         may be the one thing that does; it is read again, so that it is not kept a second time.
         """
-        gateway = self._gateways.get(stored.account)
-        if gateway is None or (event.object_kind, event.proof) != ("payment", "signature"):
-            return event
-        can = gateway.capabilities
-        if can.refunds != "none" or not can.payouts or can.reports_payer:
+        if (event.object_kind, event.proof) != ("payment", "signature"):
             return event
         try:
+            gateway = self.reception.gateway(stored.account)
+            can = gateway.capabilities
+            if can.refunds != "none" or not can.payouts or can.reports_payer:
+                return event
             again = gateway.parse_event(stored.body, stored.headers)
         except PayctlError:
             return event  # a body that was scrubbed is not what was signed
@@ -320,6 +279,12 @@ class Inbox:
         revealed(self._db, actor, "event", event_id, "body")
         return stored.body.decode("utf-8", "replace")
 
+    def due(self, most: int) -> int:
+        """How many events may be applied now, counted up to *most*."""
+        now = self._db.clock.now()
+        with self._db.read() as tx:
+            return store.due(tx, now, most)
+
     def counts(self) -> dict[str, int]:
         """How many events are received, waiting, orphaned and dead."""
         with self._db.read() as tx:
@@ -334,15 +299,27 @@ class Inbox:
             Forbidden: ``operator.not_allowed``. NotFound: ``webhook.not_found``.
             Conflict: ``webhook.not_dead``. InvalidInput: ``reason.missing``.
         """
-        values = {
-            "state": "received",
-            "tries": 0,
-            "waits": 0,
-            "next_try_at": self._db.clock.now(),
-            "reason": RETRIED,
+        return self._revive(
+            actor, event_id, "webhook.retried", reason, dry_run, self._due_again(), UNHEARD
+        )
+
+    def again(self, actor: Actor, event_id: UUID, reason: str) -> Stored:
+        """Make an event due again, whatever it ended in.
+
+        Raises:
+            Forbidden: ``operator.not_allowed``. NotFound: ``webhook.not_found``.
+            Conflict: ``webhook.not_dead``: it is due already. InvalidInput: ``reason.missing``.
+        """
+        return self._revive(
+            actor, event_id, "webhook.replayed", reason, False, self._due_again(), SETTLED
+        )
+
+    def _due_again(self) -> dict[str, Any]:
+        now = self._db.clock.now()
+        return {
+            "state": "received", "tries": 0, "waits": 0, "next_try_at": now, "reason": RETRIED,
             "settled_at": None,
-        }
-        return self._revive(actor, event_id, "webhook.retried", reason, dry_run, values)
+        }  # fmt: skip
 
     def drop(self, actor: Actor, event_id: UUID, reason: str, *, dry_run: bool = False) -> Stored:
         """Give up a dead letter or an orphan for good; it stays readable.
@@ -350,7 +327,7 @@ class Inbox:
         Raises: as :meth:`retry`.
         """
         values = {"state": "dropped", "reason": f"dropped by {actor.name}: {reason}"[:400]}
-        return self._revive(actor, event_id, "webhook.dropped", reason, dry_run, values)
+        return self._revive(actor, event_id, "webhook.dropped", reason, dry_run, values, UNHEARD)
 
     def _revive(
         self,
@@ -360,31 +337,15 @@ class Inbox:
         reason: str,
         dry_run: bool,
         values: Mapping[str, Any],
+        states: Sequence[str],
     ) -> Stored:
         require(actor, "webhook.replay")
         if not reason.strip():
             raise InvalidInput("reason.missing", field="reason")
         with self._db.rehearsal() if dry_run else self._db.transaction() as tx:
             before = store.get(tx, event_id)
-            if not store.revive(tx, event_id, ("dead", "orphan"), **values):
+            if not store.revive(tx, event_id, states, **values):
                 raise Conflict("webhook.not_dead", id=encode("event", event_id), state=before.state)
             data = {"account": before.account, "state": before.state, "was": before.reason}
             record(self._db, tx, actor, action, "event", event_id, data, pan.scrub(reason))
             return store.get(tx, event_id)
-
-    def _gateway(self, account: str) -> Gateway:
-        try:
-            return self._gateways[account]
-        except KeyError:
-            known = ", ".join(sorted(self._gateways))
-            raise NotFound(
-                "gateway.not_found", field="gateway", gateway=account[:60], known=known
-            ) from None
-
-
-def _read(gateway: Gateway, body: bytes, headers: Mapping[str, str], now: datetime) -> Event | None:
-    """The event, or ``None`` for a body that is signed well but not understood."""
-    try:
-        return gateway.parse_event(body, headers, received_at=now)
-    except InvalidInput:
-        return None

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from payctl.db.upsert import insert_into
+from payctl.db.driver import driver_execute
+from payctl.db.types import canonical, to_micros
 from payctl.errors import NotFound
 from payctl.ids import encode
 from payctl.webhooks.model import Stored
@@ -18,11 +19,57 @@ from payctl.webhooks.tables import webhook_event
 _c = webhook_event.c
 
 
-def insert(tx: sa.Connection, values: Mapping[str, Any], *, is_sqlite: bool) -> bool:
-    """Store an event unless it is there already; says whether it did."""
-    statement = insert_into(webhook_event, is_sqlite=is_sqlite).values(dict(values))
-    statement = statement.on_conflict_do_nothing(index_elements=["account", "dedupe"])
-    return tx.execute(statement.returning(_c.id)).first() is not None
+#: The columns of a new event that differ from row to row, and their types on PostgreSQL.
+_COLUMNS = {
+    "id": "uuid", "account": "text", "dedupe": "text", "event_id": "text", "type": "text",
+    "object_kind": "text", "our_reference": "text", "provider_reference": "text",
+    "occurred_at": "timestamptz", "body": "bytea", "headers": "jsonb",
+    "received_at": "timestamptz", "proof": "text", "token_hash": "bytea",
+}  # fmt: skip
+_NAMES = ", ".join(_COLUMNS)
+_INTO = f"INSERT INTO webhook_event ({_NAMES}, next_try_at, state, tries, waits)"
+#: Nothing proves an event that is neither signed nor listed, so one that came before its time must
+#: not keep the true one, which may be the same bytes, from being heard.
+_AGAIN = """ON CONFLICT (account, dedupe) DO UPDATE SET state = 'received', tries = 0, waits = 0,
+  next_try_at = excluded.next_try_at, reason = NULL, settled_at = NULL, worker = NULL
+WHERE webhook_event.proof IN ('none', 'token') AND webhook_event.state IN ('applied', 'orphan')
+RETURNING id"""
+_MANY = (
+    f"{_INTO} SELECT {_NAMES}, received_at, 'received', 0, 0 FROM unnest("  # noqa: S608
+    + ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_COLUMNS.values(), 1))
+    + f") AS new ({_NAMES}) {_AGAIN}"
+)
+_ONE = f"{_INTO} VALUES ({', '.join('?' * (len(_COLUMNS) + 1))}, 'received', 0, 0) {_AGAIN}"
+
+
+def insert_many(
+    tx: sa.Connection, rows: Sequence[Mapping[str, Any]], *, is_sqlite: bool
+) -> set[UUID]:
+    """Store new events and return the ids of those that were not there; no two of *rows* may be the
+    same event.
+    """
+    if is_sqlite:
+        new = [_insert_one(tx, row) for row in rows]
+    else:
+        columns = [[row[name] for row in rows] for name in _COLUMNS]
+        place = list(_COLUMNS).index("headers")
+        columns[place] = [canonical(each) for each in columns[place]]
+        new = [each[0] for each in driver_execute(tx, _MANY, columns).fetchall()]
+    return {row["id"] for row in rows} & {each for each in new if each is not None}
+
+
+def _insert_one(tx: sa.Connection, row: Mapping[str, Any]) -> UUID | None:
+    occurred_at = row["occurred_at"]
+    values = {
+        **row,
+        "id": row["id"].bytes,
+        "occurred_at": to_micros(occurred_at) if occurred_at is not None else None,
+        "headers": canonical(row["headers"]),
+        "received_at": to_micros(row["received_at"]),
+    }
+    given = [*(values[name] for name in _COLUMNS), values["received_at"]]
+    found = driver_execute(tx, _ONE, given).fetchone()
+    return UUID(bytes=found[0]) if found is not None else None
 
 
 def id_of(tx: sa.Connection, account: str, dedupe: str) -> UUID:
@@ -31,6 +78,12 @@ def id_of(tx: sa.Connection, account: str, dedupe: str) -> UUID:
         sa.select(_c.id).where(_c.account == account, _c.dedupe == dedupe)
     ).scalar_one()
     return found
+
+
+def known(tx: sa.Connection, keys: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of *keys* (account, dedupe) that are there."""
+    query = sa.select(_c.account, _c.dedupe).where(sa.tuple_(_c.account, _c.dedupe).in_(keys))
+    return {(account, dedupe) for account, dedupe in tx.execute(query)}
 
 
 def get(tx: sa.Connection, event_id: UUID) -> Stored:
@@ -69,6 +122,12 @@ def claim(
         .one_or_none()
     )
     return Stored(**row) if row is not None else None
+
+
+def due(tx: sa.Connection, now: datetime, most: int) -> int:
+    """How many events are due, counted up to *most*."""
+    query = sa.select(_c.id).where(_c.next_try_at <= now).limit(most)
+    return len(tx.execute(query).all())
 
 
 def settle(tx: sa.Connection, stored: Stored, values: Mapping[str, Any]) -> bool:

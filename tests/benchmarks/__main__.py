@@ -19,6 +19,7 @@ from tests.benchmarks import (
     report,
     startup,
     throughput,
+    webhooks,
 )
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Result
@@ -37,6 +38,7 @@ BENCHMARKS: Mapping[str, Callable[[Bench], Iterator[Result]]] = {
     "imports": gateways.imports,
     "slow": gateways.slow,
     "relay": relay.notifications,
+    "webhooks": webhooks.durable,
 }
 
 

@@ -42,6 +42,8 @@ benchmark's own processes.
 - Processor time is user and system time per payment; the server's is the sum of all its processes.
 - The grown ledger is loaded by the server with the balances, versions and keys that posting would
   have left. All its months but the last are closed.
+- Webhooks (W): one receiver process and one client process on this machine; every event is new and
+  signed. "Verified only" is the same application whose writer says that all is stored.
 - After each benchmark every check of `payctl ledger check` must hold on its book, or there is no
   figure.
 """

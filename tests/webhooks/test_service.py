@@ -33,6 +33,7 @@ from payctl.gateways.registry import build
 from payctl.gateways.sandbox import SandboxGateway
 from payctl.gateways.signature import sign
 from payctl.notifications.outbox import Outbox
+from payctl.webhooks.reception import Reception
 from payctl.webhooks.service import Inbox
 
 pytestmark = [pytest.mark.integration, pytest.mark.webhooks]
@@ -85,7 +86,7 @@ def cases(db: Database) -> Cases:
 
 @pytest.fixture
 def inbox(db: Database, gateway: SandboxGateway, door: Door, cases: Cases) -> Inbox:
-    return Inbox(db, {"box": gateway}, door, cases)
+    return Inbox(db, Reception(db, {"box": gateway}, cases), door, cases)
 
 
 def pay(gateway: SandboxGateway, count: int = 1) -> None:
