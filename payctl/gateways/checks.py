@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from payctl.errors import NotConfigured
 from payctl.gateways.base import (
@@ -23,7 +24,9 @@ from payctl.gateways.base import (
     RefundRequest,
     RejectKind,
 )
-from payctl.gateways.disputes import DisputeResponse
+
+if TYPE_CHECKING:
+    from payctl.gateways.disputes import DisputeResponse
 
 
 def rejected(code: str, message: str = "", kind: RejectKind = RejectKind.VALIDATION) -> Answer:

@@ -15,9 +15,9 @@ from payctl.gateways.cinetpay_codes import Kind, Meaning, Proof
 from payctl.gateways.http import Reply, answer_without_success
 
 #: "This Ip is not withlisted", as CinetPay writes it, and as it should.
-_FOREIGN_IP = re.compile(r"\bip\b.*\bwh?ithe?listed|\bip\b.*\bwhite-?list", re.IGNORECASE)
-_ALREADY = re.compile(r"exist|already|d[eé]j[aà]|unique", re.IGNORECASE)
-_NOT_THERE = re.compile(r"not[ _]found|introuvable|inexist|n.existe pas", re.IGNORECASE)
+_FOREIGN_IP = r"(?i)\bip\b.*\bwh?ithe?listed|\bip\b.*\bwhite-?list"
+_ALREADY = r"(?i)exist|already|d[eé]j[aà]|unique"
+_NOT_THERE = r"(?i)not[ _]found|introuvable|inexist|n.existe pas"
 
 
 def code_of(data: Mapping[str, Any]) -> str:
@@ -37,14 +37,14 @@ def meaning_of(data: Mapping[str, Any], table: Mapping[str, Meaning]) -> Meaning
     several things: a foreign address, a reference that is taken, one that nobody knows.
     """
     words = words_of(data)
-    if _FOREIGN_IP.search(words):
+    if re.search(_FOREIGN_IP, words):
         return Meaning("IP_NOT_WHITELISTED", Kind.SETUP)
     found = table.get(code_of(data))
     if found is None or found.kind is not Kind.INPUT:
         return found
-    if "transaction" in words and _NOT_THERE.search(words):
+    if "transaction" in words and re.search(_NOT_THERE, words):
         return Meaning(found.name, Kind.MISSING)
-    if "transaction_id" in words and _ALREADY.search(words):
+    if "transaction_id" in words and re.search(_ALREADY, words):
         return Meaning(found.name, Kind.DUPLICATE)
     return found
 

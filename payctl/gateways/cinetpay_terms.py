@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 
 from payctl.gateways.base import Answer, Destination, PayoutRequest
 from payctl.gateways.checks import rejected
@@ -86,6 +85,8 @@ def whole(amount_minor: int, currency: str) -> int | None:
 def minor(said: object, currency: str) -> int | None:
     """An amount as CinetPay says it (``100``, ``"100"``, ``"100.00"``) in minor units; ``None`` for
     anything that is no such amount."""
+    from decimal import Decimal, InvalidOperation
+
     if isinstance(said, bool) or not isinstance(said, int | float | str) or currency not in LIMITS:
         return None
     try:

@@ -46,7 +46,7 @@ from payctl.gateways.http import Http, Reply
 from payctl.gateways.rest import Rest, json_object
 
 #: "For better operation, do not put special characters in the parameter value (#,/,$,_,&)."
-_SPECIAL = re.compile(r"[#/$_&]+")
+_SPECIAL = r"[#/$_&]+"
 #: What a card payment must tell of the customer besides address and telephone; without, the answer
 #: is an unexplained 624. Keys of the payment's metadata, by CinetPay's own names.
 _CARD_DATA = ("customer_address", "customer_city", "customer_state", "customer_zip_code")
@@ -85,7 +85,7 @@ class V2:
             "transaction_id": request.our_reference,
             "amount": whole(request.amount_minor, request.currency),
             "currency": request.currency,
-            "description": _SPECIAL.sub(" ", request.description).strip() or "Paiement",
+            "description": re.sub(_SPECIAL, " ", request.description).strip() or "Paiement",
             "notify_url": self._site.notify_url,
             "return_url": request.return_url or self._site.return_url,
             "channels": CHANNELS[request.method],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -86,6 +85,8 @@ def of_event(body: bytes, headers: Mapping[str, str]) -> Event:
     Raises:
         InvalidInput: ``event.unreadable``.
     """
+    import json
+
     try:
         data = dict(json.loads(body))
         ours, status = _reference(data, headers), _word(data["status"])

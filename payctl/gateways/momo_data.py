@@ -7,7 +7,7 @@ environments) and its official PHP library's constants. What a code *proves* is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from payctl.gateways.base import Outcome
 
@@ -15,8 +15,7 @@ SANDBOX_URL = "https://sandbox.momodeveloper.mtn.com"
 LIVE_URL = "https://proxy.momoapi.mtn.com"
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
+class Market(NamedTuple):
     """One country's operation: its ``X-Target-Environment``, ISO country and currency."""
 
     target: str

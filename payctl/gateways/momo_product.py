@@ -7,7 +7,6 @@ Source: momodeveloper.mtn.com, "Getting started" and "Authentication".
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -102,6 +101,8 @@ class Product:
         self._plain_http.close()
 
     def _basic(self) -> str:
+        import base64
+
         return base64.b64encode(f"{self._user}:{self._secret()}".encode()).decode()
 
     def _fetch(self, deadline_s: float) -> Reply:

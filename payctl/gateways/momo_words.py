@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from decimal import Decimal
 
 from payctl.money import EXPONENTS
 
@@ -13,9 +11,9 @@ _SPELT = str.maketrans(
     {"œ": "oe", "Œ": "OE", "æ": "ae", "Æ": "AE", "ß": "ss", "ø": "o", "Ø": "O", "đ": "d",
      "Đ": "D", "ł": "l", "Ł": "L", "ı": "i", "þ": "th", "Þ": "TH", "€": " EUR ", "&": " et "}
 )  # fmt: skip
-_FORBIDDEN = re.compile(r"[^A-Za-z0-9 ]+")
+_FORBIDDEN = r"[^A-Za-z0-9 ]+"
 #: An amount as MTN writes it. An exponent could mean a number of any size.
-_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
+_AMOUNT = r"-?[0-9]{1,15}(\.[0-9]{1,6})?"
 MAX_MESSAGE = 160
 
 
@@ -26,9 +24,11 @@ def message(text: str) -> str:
     with it ("Billet d'entrée" becomes "Billet d entree"). MTN does not say which signs it takes, so
     none is sent.
     """
+    import unicodedata
+
     apart = unicodedata.normalize("NFKD", text)
     bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return " ".join(_FORBIDDEN.sub(" ", bare.translate(_SPELT)).split())[:MAX_MESSAGE].strip()
+    return " ".join(re.sub(_FORBIDDEN, " ", bare.translate(_SPELT)).split())[:MAX_MESSAGE].strip()
 
 
 def amount_text(amount_minor: int, currency: str) -> str:
@@ -46,8 +46,10 @@ def amount_minor(text: object, currency: str) -> int:
     Raises:
         ValueError: it is no amount, or has more decimals than the currency.
     """
+    from decimal import Decimal
+
     exponent = EXPONENTS.get(currency)
-    if exponent is None or not _AMOUNT.fullmatch(str(text)):
+    if exponent is None or not re.fullmatch(_AMOUNT, str(text)):
         raise ValueError(f"no amount: {str(text)[:40]!r} {currency[:10]}")
     scaled = Decimal(str(text)).scaleb(exponent)
     if scaled != scaled.to_integral_value():

@@ -4,8 +4,9 @@ one an account is of: ``webpay`` (most countries), ``cameroon``, ``sonatel`` (Se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from payctl.clock import Clock
 from payctl.gateways.base import (
@@ -18,13 +19,38 @@ from payctl.gateways.base import (
     Reference,
 )
 from payctl.gateways.checks import Refusing, refuse_payment, refuse_payout, rejected
-from payctl.gateways.orange_cameroon import Cameroon
-from payctl.gateways.orange_sonatel import Sonatel
-from payctl.gateways.orange_webpay import WebPayment
 from payctl.gateways.settings import Settings
 
-Api = WebPayment | Cameroon | Sonatel
-APIS: Mapping[str, type[Api]] = {"webpay": WebPayment, "cameroon": Cameroon, "sonatel": Sonatel}
+if TYPE_CHECKING:
+    from payctl.gateways.orange_cameroon import Cameroon
+    from payctl.gateways.orange_sonatel import Sonatel
+    from payctl.gateways.orange_webpay import WebPayment
+
+    Api = WebPayment | Cameroon | Sonatel
+
+
+def _cameroon() -> type[Api]:
+    from payctl.gateways.orange_cameroon import Cameroon
+
+    return Cameroon
+
+
+def _sonatel() -> type[Api]:
+    from payctl.gateways.orange_sonatel import Sonatel
+
+    return Sonatel
+
+
+def _webpay() -> type[Api]:
+    from payctl.gateways.orange_webpay import WebPayment
+
+    return WebPayment
+
+
+#: An account is of one of them: only that one is imported.
+APIS: Mapping[str, Callable[[], type[Api]]] = {
+    "webpay": _webpay, "cameroon": _cameroon, "sonatel": _sonatel,
+}  # fmt: skip
 
 
 class OrangeGateway(Refusing):
@@ -39,7 +65,7 @@ class OrangeGateway(Refusing):
 
     @classmethod
     def from_settings(cls, settings: Settings, *, clock: Clock, probe: Probe) -> OrangeGateway:
-        api = APIS[settings.one_of("api", "webpay", tuple(APIS))]
+        api = APIS[settings.one_of("api", "webpay", tuple(APIS))]()
         gateway = cls(settings.account, api(settings, clock, probe))
         settings.done()
         return gateway
@@ -57,17 +83,17 @@ class OrangeGateway(Refusing):
     def create_payout(self, request: PayoutRequest) -> Answer:
         if refusal := refuse_payout(self.capabilities, request):
             return refusal
-        if isinstance(self.api, WebPayment):
+        if self.api.name == "webpay":
             return rejected("not_supported", "payouts")
         return self.api.pay_out(request)
 
     def query_payout(self, reference: Reference) -> Answer:
-        if isinstance(self.api, WebPayment):
+        if self.api.name == "webpay":
             return rejected("not_supported", "payouts")
         return self.api.query_payout(reference)
 
     def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
-        if isinstance(self.api, Sonatel):
+        if self.api.name == "sonatel":
             return self.api.listed(since, until)
         return super().list_payments(since, until)
 

@@ -10,11 +10,9 @@ operation pays out), a setting decides.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from payctl.clock import Clock
 from payctl.errors import InvalidInput
@@ -46,6 +44,8 @@ _PAYOUTS = ("cashout", "cashin", "ic2c")
 
 class Cameroon:
     """This API for one channel user."""
+
+    name: Literal["cameroon"] = "cameroon"
 
     def __init__(self, settings: Settings, clock: Clock, probe: Probe) -> None:
         self.sandbox = settings.one_of("environment", "live", ("live", "sandbox")) == "sandbox"
@@ -134,6 +134,8 @@ class Cameroon:
 
     def event(self, body: bytes) -> Event:
         """An unsigned notification: it names the payToken to ask about."""
+        import json
+
         try:
             data = json.loads(body)
             data = data["data"] if isinstance(data.get("data"), dict) else data
@@ -222,16 +224,22 @@ class Cameroon:
         return dressed(told, reply)
 
     def _headers(self) -> dict[str, str]:
+        import base64
+
         user, password = self._login[0], self._login[1]()
         return {"X-AUTH-TOKEN": base64.b64encode(f"{user}:{password}".encode()).decode()}
 
     def _secrets(self) -> tuple[str, ...]:
+        import base64
+
         user, secret = (each() for each in self._client)
         basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
         login = self._headers()["X-AUTH-TOKEN"]
         return secret, basic, self._login[1](), login, self._pin()
 
     def _fetch(self, deadline_s: float) -> Reply:
+        import base64
+
         user, secret = (each() for each in self._client)
         basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
         return self._open.call(

@@ -8,13 +8,11 @@ Source: developer.orange-sonatel.com (eWallet v1 and v4).
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from payctl.clock import Clock
@@ -54,6 +52,8 @@ _LIST_S, _LEAST_S = 120.0, 0.1
 
 class Sonatel:
     """This API for one merchant."""
+
+    name: Literal["sonatel"] = "sonatel"
 
     def __init__(self, settings: Settings, clock: Clock, probe: Probe) -> None:
         self.account = settings.account
@@ -211,6 +211,8 @@ class Sonatel:
 
     def event(self, body: bytes) -> Event:
         """An unsigned callback. A short form lacks the metadata: the transaction is asked for."""
+        import json
+
         try:
             data = json.loads(body)
             number, status = str(data["transactionId"]), str(data["status"])
@@ -285,6 +287,8 @@ def _encrypt(pin: str, key: str) -> str:
     Raises:
         ValueError: *key* is no RSA key.
     """
+    import base64
+
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
     from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -300,6 +304,8 @@ def _encrypt(pin: str, key: str) -> str:
 
 def _items(reply: Reply) -> list[Mapping[str, Any]] | None:
     """The list of a reply, bare or under ``content``."""
+    import json
+
     try:
         data = json.loads(reply.body)
     except ValueError:

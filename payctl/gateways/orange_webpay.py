@@ -9,10 +9,9 @@ balance and no list. Source: developer.orange.com, "Orange Money Web Payment / M
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 
 from payctl.clock import Clock
 from payctl.errors import InvalidInput
@@ -49,6 +48,8 @@ _STATUSES: Mapping[str, Outcome] = {
 
 class WebPayment:
     """This API for one merchant account in one country."""
+
+    name: Literal["webpay"] = "webpay"
 
     def __init__(self, settings: Settings, clock: Clock, probe: Probe) -> None:
         self.country = settings.one_of("country", "CI", tuple(WEBPAY_COUNTRIES))
@@ -153,6 +154,8 @@ class WebPayment:
 
     def event(self, body: bytes) -> Event:
         """A notification: proven by its ``notif_token`` alone, and without an order."""
+        import json
+
         try:
             data = json.loads(body)
             token, status = str(data["notif_token"]), str(data["status"])
@@ -165,11 +168,15 @@ class WebPayment:
         )  # fmt: skip
 
     def _secrets(self) -> tuple[str, ...]:
+        import base64
+
         user, secret = (each() for each in self._client)
         basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
         return self._merchant_key(), secret, basic
 
     def _fetch(self, deadline_s: float) -> Reply:
+        import base64
+
         user, secret = (each() for each in self._client)
         basic = base64.b64encode(f"{user}:{secret}".encode()).decode()
         return self._open.call(

@@ -50,7 +50,6 @@ from payctl.gateways.checks import (
     refuse_query,
     rejected,
 )
-from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.http import Reply
 from payctl.gateways.paypal_answers import INTENT, of_order, read_order
 from payctl.gateways.paypal_api import BROKEN, HOSTS, Api, failed, unreadable
@@ -60,6 +59,7 @@ from payctl.gateways.rest import json_object
 from payctl.gateways.settings import Settings
 
 if TYPE_CHECKING:
+    from payctl.gateways.disputes import DisputeResponse
     from payctl.gateways.paypal_disputes import Disputes
     from payctl.gateways.paypal_events import Webhooks
     from payctl.gateways.paypal_payments import Payments, Seen

@@ -7,9 +7,9 @@ Sources: Orders v2 ``order``, ``payment_collection``; Payments v2 ``capture``, `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from payctl.gateways.base import Answer, Destination, Fee, NextAction, Outcome
 from payctl.gateways.http import Reply
@@ -63,8 +63,7 @@ REASONS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """The parts of an order that decisions are made from.
 
     ``asked`` is the amount it was made for, ``paid_minor`` the sum captured, in minor units. A

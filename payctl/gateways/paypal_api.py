@@ -6,18 +6,19 @@ responses (errors), /api/rest/reference/idempotency.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from payctl.clock import Clock
 from payctl.gateways.base import Answer, NextAction, Outcome, Probe
 from payctl.gateways.exchange import text as scrubbed
 from payctl.gateways.http import Http, Reply, answer_without_success
-from payctl.gateways.paypal_issues import ISSUES, Meaning, meaning_of
 from payctl.gateways.rest import Rest, json_object
 from payctl.gateways.tokens import Tokens, TokenStore, token_key
+
+if TYPE_CHECKING:
+    from payctl.gateways.paypal_issues import Meaning
 
 #: What reading JSON that is not what the specification says may raise.
 BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
@@ -98,6 +99,8 @@ class Api:
         return token_key(base_url, self._client_id(), self._client_secret())
 
     def _fetch(self, deadline_s: float) -> Reply:
+        import base64
+
         pair = f"{self._client_id()}:{self._client_secret()}".encode()
         return self._anonymous.call(
             "POST",
@@ -160,6 +163,8 @@ def _proven(
     """
     if status in (401, 429) or not 400 <= status < 500 or status == 408:
         return plain
+    from payctl.gateways.paypal_issues import ISSUES, meaning_of
+
     meaning = ISSUES.get(issue or "") or ISSUES.get(named)
     if meaning is None:
         if status == 403:
@@ -196,6 +201,8 @@ def _issue(error: Mapping[str, Any]) -> tuple[str | None, str]:
         [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
     )
     found = [each for each in found if isinstance(each.get("issue"), str)]
+    from payctl.gateways.paypal_issues import ISSUES
+
     known = [each for each in found if each["issue"] in ISSUES]
     if not found:
         return None, ""

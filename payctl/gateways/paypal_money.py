@@ -25,7 +25,7 @@ CURRENCIES = frozenset(
 #: the forint and the Taiwan dollar, so their amounts must be whole units.
 WHOLE = frozenset({"HUF", "JPY", "TWD"})
 STEPS = {currency: 10 ** EXPONENTS[currency] for currency in WHOLE if EXPONENTS[currency]}
-_VALUE = re.compile(r"(-?)([0-9]*)(?:\.([0-9]+))?", re.ASCII)
+_VALUE = r"(-?)([0-9]*)(?:\.([0-9]+))?"
 
 
 def to_value(amount_minor: int, currency: str) -> str | None:
@@ -60,7 +60,7 @@ def from_money(data: Any) -> tuple[int, str]:
     if not isinstance(data, dict):
         raise ValueError("no amount")
     currency = data.get("currency_code") or data.get("currency")
-    found = _VALUE.fullmatch(str(data.get("value") or ""))
+    found = re.fullmatch(_VALUE, str(data.get("value") or ""), re.ASCII)
     if not isinstance(currency, str) or found is None:
         raise ValueError("no amount")
     sign, whole, fraction = found[1], found[2], found[3] or ""

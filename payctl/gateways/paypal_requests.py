@@ -7,20 +7,18 @@ Payouts v1 ``create_payout_request``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from payctl.gateways.base import CaptureRequest, PaymentRequest, PayoutRequest, RefundRequest
 from payctl.gateways.paypal_money import money, payout_money
 
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
+_EMAIL = r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+"
 _DESCRIPTION, _NOTE = 127, 1000
 #: kind of a :class:`Destination` -> PayPal's ``recipient_type``
 RECIPIENTS = {"email": "EMAIL", "paypal_id": "PAYPAL_ID"}
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """How PayPal's page looks and where it sends the customer back to.
 
     Attributes:
@@ -57,7 +55,7 @@ def order(request: PaymentRequest, page: Page) -> dict[str, Any]:
     if page.soft_descriptor:
         unit["soft_descriptor"] = page.soft_descriptor
     wallet: dict[str, Any] = {"experience_context": _experience(request, page)}
-    if request.email and _EMAIL.fullmatch(request.email):
+    if request.email and re.fullmatch(_EMAIL, request.email):
         wallet["email_address"] = request.email
     return {
         "intent": intent_of(request),

@@ -7,7 +7,6 @@ anything twice. Most providers refuse with a 401; some say it in the body of a 2
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -114,11 +113,15 @@ class Rest:
 
 
 def _json(data: Mapping[str, Any] | list[Any]) -> bytes:
+    import json
+
     return json.dumps(data, ensure_ascii=False).encode()
 
 
 def json_object(reply: Reply) -> dict[str, Any]:
     """The JSON object of a reply; empty when there is none (HTML, cut, another type)."""
+    import json
+
     try:
         data = json.loads(reply.body)
     except ValueError:

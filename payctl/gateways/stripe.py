@@ -18,7 +18,6 @@ Sources: docs.stripe.com/api/idempotent_requests, /error-low-level,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -51,7 +50,6 @@ from payctl.gateways.checks import (
     refuse_refund,
     rejected,
 )
-from payctl.gateways.disputes import DisputeResponse
 from payctl.gateways.http import Http, Reply
 from payctl.gateways.settings import Settings
 from payctl.gateways.signature import header_of, verify
@@ -64,17 +62,16 @@ from payctl.gateways.stripe_answers import (
     read,
     unreadable,
 )
-from payctl.gateways.stripe_checkout import Checkout
-from payctl.gateways.stripe_connect import Connect
-from payctl.gateways.stripe_customers import Customers
-from payctl.gateways.stripe_disputes import StripeDisputes
-from payctl.gateways.stripe_lists import Lists
 from payctl.gateways.stripe_money import CURRENCIES, limits, to_stripe
+from payctl.gateways.stripe_parts import Parts
 from payctl.gateways.stripe_sdk import Sdk
 
 if TYPE_CHECKING:
     from stripe._request_options import RequestOptions
     from stripe._v1_services import V1Services
+
+    from payctl.gateways.disputes import DisputeResponse
+    from payctl.gateways.stripe_customers import Customers
 
 _DAY_S = 86_400
 
@@ -109,12 +106,13 @@ class StripeGateway(Refusing):
         self._plain = plain_requests
         self._http = Http(clock, probe=probe, secrets=lambda: (key(),))
         self._sdk = Sdk(self._http, key, api_base)
-        self._lists = Lists(self._sdk, clock, plain=plain_requests)
         self._hosted = hosted
-        self._checkout = Checkout(self._sdk, clock)
-        self._connect = Connect(self._sdk)
-        self._disputes = StripeDisputes(self._sdk)
-        self.customers = Customers(account, self._sdk)
+        self._parts = Parts(account, self._sdk, clock, plain=plain_requests)
+
+    @property
+    def customers(self) -> Customers:
+        """Customers at Stripe."""
+        return self._parts.customers
 
     @classmethod
     def from_settings(cls, settings: Settings, *, clock: Clock, probe: Probe) -> StripeGateway:
@@ -150,7 +148,7 @@ class StripeGateway(Refusing):
         if to_stripe(request.amount_minor, request.currency) is None:
             return rejected("amount_not_representable", request.currency)
         if self._hosted and not request.payment_token:
-            return self._checkout.create(request)
+            return self._parts.checkout.create(request)
         params = requests.intent(request, plain=self._plain)
         return self._intent(
             request.deadline_s,
@@ -184,7 +182,9 @@ class StripeGateway(Refusing):
         if refusal := refuse_query(self.capabilities, reference):
             return refusal
         if _is_page(reference):
-            return self._checkout.query(str(reference.provider_reference), reference.deadline_s)
+            return self._parts.checkout.query(
+                str(reference.provider_reference), reference.deadline_s
+            )
         if reference.provider_reference:
             return self._intent(
                 reference.deadline_s,
@@ -192,9 +192,9 @@ class StripeGateway(Refusing):
                     str(reference.provider_reference), {"expand": requests.EXPAND}
                 ),
             )
-        found = self._lists.intent(reference)
+        found = self._parts.lists.intent(reference)
         if found.outcome is Outcome.NOT_FOUND and self._hosted:
-            return self._checkout.find(reference)
+            return self._parts.checkout.find(reference)
         if found.provider_reference is None:
             return found
         # The list shows no fee; the object itself does.
@@ -222,7 +222,7 @@ class StripeGateway(Refusing):
     def cancel_payment(self, reference: Reference, idempotency_key: str) -> Answer:
         if _is_page(reference):
             page = str(reference.provider_reference)
-            return self._checkout.expire(page, reference.deadline_s, idempotency_key)
+            return self._parts.checkout.expire(page, reference.deadline_s, idempotency_key)
         intent_id, missing = self._intent_id(reference)
         if missing:
             return missing
@@ -234,7 +234,7 @@ class StripeGateway(Refusing):
         )
 
     def list_payments(self, since: datetime, until: datetime) -> Iterator[Answer]:
-        return self._lists.intents(since, until)
+        return self._parts.lists.intents(since, until)
 
     # --- refunds --------------------------------------------------------------------------------
 
@@ -266,26 +266,26 @@ class StripeGateway(Refusing):
             return self._object(
                 reference.deadline_s, lambda v1: v1.refunds.retrieve(refund_id), "refund", of_refund
             )
-        return self._lists.refund(reference)
+        return self._parts.lists.refund(reference)
 
     # --- payouts --------------------------------------------------------------------------------
 
     def create_payout(self, request: PayoutRequest) -> Answer:
-        return refuse_payout(self.capabilities, request) or self._connect.create(request)
+        return refuse_payout(self.capabilities, request) or self._parts.connect.create(request)
 
     def query_payout(self, reference: Reference) -> Answer:
-        return self._connect.query(reference)
+        return self._parts.connect.query(reference)
 
     # --- disputes -------------------------------------------------------------------------------
 
     def query_dispute(self, reference: str, deadline_s: float) -> Answer:
-        return self._disputes.get(reference, deadline_s)
+        return self._parts.disputes.get(reference, deadline_s)
 
     def list_disputes(self, since: datetime) -> Iterator[Answer]:
-        return self._disputes.listed(since)
+        return self._parts.disputes.listed(since)
 
     def respond_to_dispute(self, response: DisputeResponse) -> Answer:
-        return self._disputes.respond(response)
+        return self._parts.disputes.respond(response)
 
     # --- account --------------------------------------------------------------------------------
 
@@ -313,6 +313,8 @@ class StripeGateway(Refusing):
     def parse_event(
         self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
     ) -> Event:
+        import json
+
         secrets = self._webhook_secrets()
         if not secrets:
             raise NotConfigured(
@@ -363,7 +365,7 @@ class StripeGateway(Refusing):
             return reference.provider_reference, None
         if refusal := refuse_query(self.capabilities, reference):
             return "", refusal
-        found = self._lists.intent(reference)
+        found = self._parts.lists.intent(reference)
         if found.provider_reference:
             return found.provider_reference, None
         # A look-up changes nothing: what it could not learn, the change was never sent for.

@@ -6,7 +6,6 @@ Sources: docs.stripe.com/api/payment_intents/object, /api/refunds/object, /error
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -135,6 +134,8 @@ _REFUND = {
 
 def read(reply: Reply) -> dict[str, Any] | None:
     """The JSON object in a reply, or ``None`` when there is none."""
+    import json
+
     try:
         data = json.loads(reply.body)
     except ValueError:

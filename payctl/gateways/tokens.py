@@ -8,7 +8,6 @@ a changed key never uses the old one's.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,6 +60,8 @@ class MemoryTokens:
 
 def token_key(*credentials: str) -> str:
     """A name for the token of *credentials* (address and secrets) that tells nothing of them."""
+    import hashlib
+
     return hashlib.sha256("\0".join(credentials).encode()).hexdigest()[:32]
 
 
