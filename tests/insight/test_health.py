@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 import jobs
+from payctl.app import App
+from payctl.config import load
 from payctl.db.engine import Database
 from payctl.insight import book_checks
 from payctl.insight.findings import Finding
@@ -166,3 +169,23 @@ def test_from_the_command_line(kit: Kit) -> None:
     behind = run("health", "--json", app=kit.app)
     assert behind.code == 9
     assert behind.json["checks"][-1]["fix"] == "payctl db upgrade"
+
+
+def test_to_look_at_a_book_does_not_make_it(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "PAYCTL_DATABASE_URL": f"sqlite:///{tmp_path}/none.sqlite3"}
+    asked = run("health", "--detailed", "--json", environ=environ)
+    assert asked.code == 9
+    codes = {item["code"] for item in asked.json["checks"] if item["status"] == "fail"}
+    assert codes == {"doctor.database_behind"}
+    assert run("metrics", environ=environ).out.count("payctl_up 0.0") == 1
+    assert not (tmp_path / "none.sqlite3").exists()
+
+
+def test_a_job_that_needs_a_setting_is_expected_where_it_is_set(db: Database) -> None:
+    def never(**environ: str) -> set[str]:
+        app = App(load(environ={"HOME": "/nonexistent", **environ}), db)
+        return {found.about for found in app.health.report(["jobs"]).findings}
+
+    books.stamp(db)
+    assert never(PAYCTL_ALERTS_COMMAND="tell us") - never() == {"alerts"}
+    assert "payment_sync" in never()
