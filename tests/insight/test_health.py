@@ -26,6 +26,8 @@ from tests.cli.schemas import check, validator
 from tests.payments.kit import Kit
 
 pytestmark = pytest.mark.integration
+#: Where the database does not matter.
+embedded = pytest.mark.parametrize("engine_name", ["sqlite"])
 
 
 @pytest.fixture
@@ -82,6 +84,7 @@ def test_events_that_are_not_applied(kit: Kit, minutes: int, status: str) -> Non
     assert [each[0] for each in found(kit, "inbox")] == [status]
 
 
+@embedded
 @pytest.mark.parametrize(("minutes", "status"), [(4, "ok"), (6, "warn"), (61, "fail")])
 def test_notifications_that_are_not_delivered(
     kit: Kit, monkeypatch: pytest.MonkeyPatch, minutes: int, status: str
@@ -105,6 +108,7 @@ def test_a_ledger_that_is_broken(kit: Kit) -> None:
     assert found(kit, "ledger") == [("fail", "doctor.ledger_broken", "")]
 
 
+@embedded
 def test_providers_are_asked_only_on_request_and_not_too_often(kit: Kit) -> None:
     asked: list[str] = []
     for name, gateway in kit.gateways.items():
@@ -142,6 +146,7 @@ def test_a_book_that_takes_no_writes_is_not_ready(db: Database, kit: Kit) -> Non
     assert ("fail", "database.read_only") in [(f.status, f.code) for f in report.findings]
 
 
+@embedded
 def test_a_check_that_fails_in_the_middle_says_so_once(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
