@@ -57,6 +57,7 @@ class Job:
         run: does the work.
         every_s: how often it should run, in seconds: ``payctl doctor`` calls it late after twice
             that.
+        needs: a setting without which nobody expects it to run.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Job:
     role: str
     run: Callable[[App, Actor, JobOptions], JobReport]
     every_s: int = 3600
+    needs: str = ""
 
 
 def all_jobs() -> dict[str, Job]:

@@ -30,4 +30,5 @@ JOB = Job(
     role="job.alert",
     run=_run,
     every_s=300,
+    needs="alerts.command",
 )

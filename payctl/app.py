@@ -327,12 +327,27 @@ class App(GatewayServices):
 
     # -- keeping watch ----------------------------------------------------------------------------
 
+    def _schedules(self) -> list[Schedule]:
+        """The jobs that are expected to run, and how often."""
+        import jobs
+        from payctl.insight.findings import Schedule
+
+        return [
+            Schedule(job.name, job.every_s)
+            for job in jobs.all_jobs().values()
+            if not job.needs or self.config.get(job.needs)
+        ]
+
     @cached_property
     def today(self) -> Today:
         from payctl.insight.today import Today
 
         return Today(
-            self.db, lambda: self.cases, self.approvals, _schedules, lambda: self.job_runs.last()
+            self.db,
+            lambda: self.cases,
+            self.approvals,
+            self._schedules,
+            lambda: self.job_runs.last(),
         )
 
     @cached_property
@@ -346,7 +361,9 @@ class App(GatewayServices):
         from payctl.insight.metrics import Metrics
 
         return Metrics(
-            self.db, self.config.gateways, lambda: {job.name: job.every_s for job in _schedules()}
+            self.db,
+            self.config.gateways,
+            lambda: {job.name: job.every_s for job in self._schedules()},
         )
 
     @cached_property
@@ -373,7 +390,11 @@ class App(GatewayServices):
         from payctl.insight.health import Health
 
         return Health(
-            self.config, self.db, lambda: self.gateways, _schedules, lambda: self.job_runs.last()
+            self.config,
+            self.db,
+            lambda: self.gateways,
+            self._schedules,
+            lambda: self.job_runs.last(),
         )
 
     @cached_property
@@ -415,10 +436,3 @@ class App(GatewayServices):
     def _send_refund(self, actor: Actor, asked: Approval) -> RefundResult | None:
         """An approved refund is sent in the name of who approved it."""
         return self.refunds.approved(actor, asked.subject_id) if asked.subject_id else None
-
-
-def _schedules() -> list[Schedule]:
-    import jobs
-    from payctl.insight.findings import Schedule
-
-    return [Schedule(job.name, job.every_s) for job in jobs.all_jobs().values()]

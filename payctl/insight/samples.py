@@ -18,7 +18,7 @@ from payctl.db.tally import Totals
 from payctl.insight import requests_seen, signs
 from payctl.insight.metric_names import RATE_MINUTES
 from payctl.insight.outbox_lag import outbox_lag
-from payctl.payments import breaker_store, counted
+from payctl.payments import counted
 from payctl.payments.breaker_model import minute_of
 from payctl.payments.float_watch import levels
 from payctl.payments.gateway_tables import BREAKER_STATES, breaker
@@ -133,7 +133,7 @@ _Line = tuple[str, tuple[str, ...], float]
 def _all(
     tx: sa.Connection, now: datetime, names: Sequence[str], periods: Mapping[str, int]
 ) -> Iterator[_Line]:
-    yield from _success(tx, now)
+    yield from _success(tx, now, names)
     for row in tx.execute(sa.select(breaker).order_by(breaker.c.account, breaker.c.op_class)):
         for state in BREAKER_STATES:
             which = (row.account, row.op_class, state)
@@ -163,12 +163,12 @@ def _all(
             yield "payctl_float_read_timestamp_seconds", labels, level.read_at.timestamp()
 
 
-def _success(tx: sa.Connection, now: datetime) -> Iterator[_Line]:
+def _success(tx: sa.Connection, now: datetime, names: Sequence[str]) -> Iterator[_Line]:
     since = minute_of(now) - RATE_MINUTES + 1
-    for name, seen in sorted(breaker_store.totals(tx, "collect", since).items()):
-        ended = seen["won"] + seen["lost"]
-        if ended:
-            yield "payment_success_rate", (name,), seen["won"] / ended
+    for name in names:
+        won, lost = signs.ended(tx, name, since)
+        if won + lost:
+            yield "payment_success_rate", (name,), won / (won + lost)
 
 
 def _webhooks(tx: sa.Connection, now: datetime, names: Sequence[str]) -> Iterator[_Line]:

@@ -81,13 +81,14 @@ def waiting_payments(tx: sa.Connection) -> list[Waiting]:
 
 def _waiting(tx: sa.Connection, where: sa.ColumnElement[bool]) -> list[Waiting]:
     c = attempt.c
+    name = _apart(c.gateway_account)
     query = (
-        sa.select(c.gateway_account, sa.func.count(), sa.func.min(c.created_at))
+        sa.select(name, sa.func.count(), sa.func.min(c.created_at))
         .where(_as_indexed(attempt, "attempt_due"), where)
-        .group_by(c.gateway_account)
-        .order_by(c.gateway_account)
+        .group_by(sa.text("1"))
+        .order_by(sa.text("1"))
     )
-    return [Waiting(name, int(number), oldest) for name, number, oldest in tx.execute(query)]
+    return [Waiting(each, int(number), oldest) for each, number, oldest in tx.execute(query)]
 
 
 def inbox(tx: sa.Connection) -> list[InboxLag]:
@@ -95,9 +96,9 @@ def inbox(tx: sa.Connection) -> list[InboxLag]:
     c = webhook_event.c
     rows: dict[str, dict[str, Any]] = {}
     waiting = (
-        sa.select(c.account, sa.func.count(), sa.func.min(c.received_at))
+        sa.select(_apart(c.account), sa.func.count(), sa.func.min(c.received_at))
         .where(c.next_try_at.is_not(None))
-        .group_by(c.account)
+        .group_by(sa.text("1"))
     )
     for name, number, oldest in tx.execute(waiting):
         rows.setdefault(name, {}).update(waiting=int(number), oldest_at=oldest)
@@ -152,6 +153,16 @@ def last_answer(tx: sa.Connection, name: str) -> datetime | None:
     return _EPOCH + timedelta(minutes=max(known)) if known else None
 
 
+def ended(tx: sa.Connection, name: str, since_minute: int) -> tuple[int, int]:
+    """How many requests for payment of an account succeeded and failed from a minute on."""
+    c = breaker_sample.c
+    query = sa.select(
+        sa.func.coalesce(sa.func.sum(c.won), 0), sa.func.coalesce(sa.func.sum(c.lost), 0)
+    ).where(c.account == name, c.op_class == "collect", c.minute >= since_minute)
+    won, lost = tx.execute(query).one()
+    return int(won), int(lost)
+
+
 def unapplied_receipts(tx: sa.Connection, names: Iterable[str]) -> list[tuple[str, str, int]]:
     """Money that belongs to no open order: account, currency, minor units."""
     codes = {unapplied(name): name for name in names}
@@ -189,6 +200,13 @@ def ledger_result(tx: sa.Connection) -> LedgerResult | None:
     query = sa.select(c.finished_at, c.counts).where(c.job == "ledger_check", c.state == "done")
     row = tx.execute(query.order_by(c.started_at.desc()).limit(1)).one_or_none()
     return LedgerResult(row.finished_at, int(row.counts.get("broken", 0))) if row else None
+
+
+def _apart(name: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """A name to group by. As an expression, because SQLite would else walk another index, over all
+    rows, for the order it groups by.
+    """
+    return sa.func.coalesce(name, "")
 
 
 @cache

@@ -25,6 +25,8 @@ from payctl.insight.tables import alert
 from tests.cli.schemas import check
 
 pytestmark = pytest.mark.integration
+#: What a comparison decides does not depend on the database that keeps its rows.
+embedded = pytest.mark.parametrize("engine_name", ["sqlite"])
 ACTOR = Actor("job:alerts", frozenset({"job.alert"}), kind="job")
 
 #: Appends what it is given to a file; fails while another one is there.
@@ -121,6 +123,7 @@ def test_news_that_was_not_taken_is_told_again_under_its_id(desk: Desk) -> None:
     assert desk.heard() == [([], ["inbox"])]
 
 
+@embedded
 def test_what_ends_before_it_was_told_is_never_told(desk: Desk) -> None:
     desk.down.touch()
     desk.wrong = [bad("inbox")]
@@ -133,6 +136,7 @@ def test_what_ends_before_it_was_told_is_never_told(desk: Desk) -> None:
         assert tx.execute(sa.select(alert)).all() == []
 
 
+@embedded
 def test_warnings_are_told_if_wanted_and_again_when_they_get_worse(desk: Desk) -> None:
     desk.wrong = [bad("outbox", "warn")]
     desk.run("fail")
@@ -147,6 +151,7 @@ def test_warnings_are_told_if_wanted_and_again_when_they_get_worse(desk: Desk) -
     assert desk.last["failing"][0]["status"] == "fail"
 
 
+@embedded
 def test_a_check_that_could_not_be_done_recovers_nothing(desk: Desk) -> None:
     desk.wrong = [bad("inbox", about="a")]
     desk.run()
@@ -157,7 +162,7 @@ def test_a_check_that_could_not_be_done_recovers_nothing(desk: Desk) -> None:
     assert desk.heard() == [(["inbox"], []), (["inbox"], []), ([], ["inbox"])]
 
 
-@pytest.mark.parametrize("engine_name", ["sqlite"])
+@embedded
 def test_a_command_that_hangs_is_ended_with_all_it_started(desk: Desk, tmp_path: Path) -> None:
     note = tmp_path / "child"
     desk.wrong = [bad("inbox")]
@@ -175,6 +180,7 @@ def test_a_command_that_hangs_is_ended_with_all_it_started(desk: Desk, tmp_path:
     assert desk.heard() == [(["inbox"], [])]
 
 
+@embedded
 def test_who_has_no_command_is_told_nothing_and_later_everything(desk: Desk) -> None:
     desk.wrong = [bad("inbox")]
     assert desk.run(command=[]).failing == 1

@@ -27,6 +27,8 @@ from tests.cli.schemas import check
 from tests.payments.kit import OPERATOR, Kit
 
 pytestmark = pytest.mark.integration
+#: Where the database does not matter.
+embedded = pytest.mark.parametrize("engine_name", ["sqlite"])
 
 
 @pytest.fixture
@@ -49,6 +51,7 @@ def values(kit: Kit) -> dict[tuple[str, ...], float]:
     return found
 
 
+@embedded
 def test_every_metric_is_exposed_with_its_kind_and_its_help(kit: Kit) -> None:
     kit.pay("k1")
     text = render(kit.app).decode()
@@ -146,6 +149,7 @@ def test_breakers_events_jobs_and_the_ledger_check(kit: Kit) -> None:
     assert values(kit)[("payctl_ledger_check_ok",)] == 0
 
 
+@embedded
 def test_what_the_receiver_answered(kit: Kit) -> None:
     seen = kit.app.metrics.requests
     seen.observe("/webhooks/{account}", 200, 0.031)
@@ -167,6 +171,7 @@ def test_what_the_receiver_answered(kit: Kit) -> None:
     assert values(kit)["payctl_http_requests_total", "/health", "200"] == 1
 
 
+@embedded
 def test_a_book_that_cannot_be_read_is_told_and_nothing_else(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
