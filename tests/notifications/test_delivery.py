@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +20,16 @@ from payctl.errors import Conflict
 from payctl.notifications.desk import Deliveries
 from payctl.notifications.schedule import DELAYS_S, JITTER
 from tests.db.people import ADMIN
-from tests.notifications.kit import ACTOR, OTHER, SECRET, Receiver, receiving, relaying, tell
+from tests.notifications.kit import (
+    ACTOR,
+    OTHER,
+    SECRET,
+    Receiver,
+    Request,
+    receiving,
+    relaying,
+    tell,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -141,3 +152,28 @@ def test_connections_are_kept(db: Database, receiver: Receiver) -> None:
         assert relay.run(ACTOR) == {"delivered": 1}
     assert len({request.peer for request in receiver.requests}) <= 3
     assert len(set(receiver.ids())) == 41
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_the_receiving_end_of_the_documents(db: Database, receiver: Receiver) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], names)
+    store: dict[str, set[Any]] = {"seen": set(), "payments": set()}
+
+    def reply(request: Request) -> tuple[int, dict[str, str]]:
+        return names["receive"](request.body, dict(request.headers), [OTHER, SECRET], store), {}
+
+    receiver.reply = reply
+    payment = db.ids.new()
+    tell(db, payment)
+    with relaying(db, receiver.url) as relay:
+        assert relay.run(ACTOR) == {"delivered": 1}
+        tell(db, payment, type="payment.expired")
+        assert relay.run(ACTOR) == {"delivered": 1}
+    public = ids.encode("payment", payment)
+    assert store["payments"] == {(public, "payment.succeeded"), (public, "payment.expired")}
+    assert store["seen"] == set(receiver.ids())
+    tell(db, payment)
+    with relaying(db, receiver.url, "whsec_" + "A" * 40) as relay:
+        assert relay.run(ACTOR) == {"failed": 1}
