@@ -18,6 +18,7 @@ from payctl.db.engine import Database
 from payctl.db.tables import audit
 from payctl.errors import Conflict
 from payctl.notifications.desk import Deliveries
+from payctl.notifications.lag import lag as lag_of
 from payctl.notifications.schedule import DELAYS_S, JITTER
 from tests.db.people import ADMIN
 from tests.notifications.kit import (
@@ -125,6 +126,39 @@ def test_gone_ends_it_until_an_operator_enables_it(db: Database, receiver: Recei
     with db.read() as tx:
         acts = tx.scalars(sa.select(audit.c.action).order_by(audit.c.seq)).all()
     assert acts == ["outbox.disabled", "outbox.enabled"]
+
+
+def test_lag_counts_what_is_pending_and_what_no_relay_has_seen(
+    db: Database, receiver: Receiver, clock: ManualClock
+) -> None:
+    """In each state of a relay: before the first one ran, after it, while others wait."""
+    started, one = clock.now(), db.ids.new()
+    tell(db, one, db.ids.new())
+
+    def lag() -> tuple[int, datetime | None, timedelta, int]:
+        with db.read() as tx:
+            found = lag_of(tx, clock.now())
+        return found.count, found.oldest_at, found.age, found.dead
+
+    assert lag() == (2, started, timedelta(), 0)
+    with relaying(db, receiver.url) as relay:
+        relay.run(ACTOR)
+        assert lag() == (0, None, timedelta(), 0)
+        clock.advance(timedelta(minutes=5))
+        tell(db, db.ids.new())
+        assert lag() == (1, clock.now(), timedelta(), 0)
+        receiver.reply = lambda _: (400, {})
+        for _ in range(10):
+            relay.run(ACTOR)
+            clock.advance(timedelta(hours=27))
+        assert lag() == (0, None, timedelta(), 1)
+        receiver.reply = lambda _: (503, {})
+        tell(db, one)
+        waiting = clock.now()
+        relay.run(ACTOR)
+        clock.advance(timedelta(minutes=1))
+        tell(db, one)
+        assert lag() == (2, waiting, timedelta(minutes=1), 1)
 
 
 @pytest.mark.parametrize("engine_name", ["sqlite"])

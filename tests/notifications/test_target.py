@@ -15,7 +15,7 @@ from payctl.clock import ManualClock, SystemClock
 from payctl.errors import NotConfigured
 from payctl.notifications.http import Channel, NoConnection
 from payctl.notifications.signing import key_of
-from payctl.notifications.target import ForbiddenAddress, addresses, parse
+from payctl.notifications.target import ForbiddenAddress, Target, addresses, parse
 from tests.notifications.kit import SECRET, Receiver, receiving
 
 pytestmark = pytest.mark.unit
@@ -106,11 +106,11 @@ def test_the_connection_goes_to_the_address_that_was_checked(receiver: Receiver)
         calls.append(host)
         return named(next(answers))(host, port)
 
-    target = parse(receiver.url.replace("127.0.0.1", "localhost"))
+    target = Target(False, "core.example", parse(receiver.url).port, "/")
     channel = Channel(target, NOW, allow_private=True, resolve=resolve)
     assert [channel.post(b"{}", {}, 5).status for _ in range(3)] == [200] * 3
     channel.close()
-    assert calls == ["localhost"]
+    assert calls == ["core.example"]
     assert receiver.requests[0].headers["host"] == target.authority
 
 
