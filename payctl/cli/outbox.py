@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -231,8 +230,8 @@ def replay(
     run = session()
     needed(since="given" if since else "")
     assert since is not None, "needed() has said so"
-    about = [f"send again what was notified from {since:%Y-%m-%d %H:%M}Z{_up_to(until)}"]
-    confirm([*about, *(filter(None, (type, object_)))])
+    span = f"from {since:%Y-%m-%d %H:%M}Z" + (f" to {until:%Y-%m-%d %H:%M}Z" if until else "")
+    confirm([f"send again what was notified {span}", *filter(None, (type, object_))])
     count = run.app.deliveries.replay(
         run.actor,
         reason,
@@ -352,10 +351,6 @@ def _stopped() -> Iterator[threading.Event]:
 
 def _object(text: str | None) -> Any:
     return ids.split(text)[1] if text else None
-
-
-def _up_to(until: datetime | None) -> str:
-    return f" up to {until:%Y-%m-%d %H:%M}Z" if until else ""
 
 
 def _json(found: Delivery) -> dict[str, Any]:

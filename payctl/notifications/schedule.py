@@ -180,8 +180,9 @@ def _told(
     """The endpoint after one result; a batch raises ``pauses`` (*before* it) once at most."""
     if result.outcome == "unsent" or endpoint.state == "disabled":
         return endpoint
-    if result.outcome == "delivered" and endpoint.succeeded_at == now and not endpoint.streak:
-        return endpoint
+    trouble = endpoint.pauses or endpoint.streak or endpoint.reason
+    if result.outcome == "delivered" and endpoint.succeeded_at == now and not trouble:
+        return endpoint  # as it is for nearly all of a batch
     up = replace(endpoint, pauses=0, paused_until=None, streak=(), reason=None)
     if result.outcome == "delivered":
         return replace(up, succeeded_at=now)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -213,7 +214,8 @@ def test_follow_until_it_is_told_to_stop(db: Database, receiver: Receiver, tmp_p
         for number in (1, 2):
             tell(db, db.ids.new())
             while len(receiver.requests) < number:
-                assert child.poll() is None, child.communicate()
+                with suppress(subprocess.TimeoutExpired):
+                    raise AssertionError(child.wait(0.02), child.communicate())
     finally:
         child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=30)

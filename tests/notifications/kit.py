@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -56,11 +57,15 @@ class Receiver:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that does not trust us hangs up."""
+
     request_queue_size = 64
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
+def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     receiver, lock = Receiver(), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -83,7 +88,13 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, *_: object) -> None: ...
 
     server = _Server(("127.0.0.1", 0), Handler)
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}/hooks?from=payctl"
+    if tls is not None:
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    receiver.url = (
+        f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}/hooks?from=payctl"
+    )
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

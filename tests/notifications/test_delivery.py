@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -16,9 +18,19 @@ from payctl.db.engine import Database
 from payctl.db.tables import audit
 from payctl.errors import Conflict
 from payctl.notifications.desk import Deliveries
+from payctl.notifications.lag import lag as lag_of
 from payctl.notifications.schedule import DELAYS_S, JITTER
 from tests.db.people import ADMIN
-from tests.notifications.kit import ACTOR, OTHER, SECRET, Receiver, receiving, relaying, tell
+from tests.notifications.kit import (
+    ACTOR,
+    OTHER,
+    SECRET,
+    Receiver,
+    Request,
+    receiving,
+    relaying,
+    tell,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -116,6 +128,39 @@ def test_gone_ends_it_until_an_operator_enables_it(db: Database, receiver: Recei
     assert acts == ["outbox.disabled", "outbox.enabled"]
 
 
+def test_lag_counts_what_is_pending_and_what_no_relay_has_seen(
+    db: Database, receiver: Receiver, clock: ManualClock
+) -> None:
+    """In each state of a relay: before the first one ran, after it, while others wait."""
+    started, one = clock.now(), db.ids.new()
+    tell(db, one, db.ids.new())
+
+    def lag() -> tuple[int, datetime | None, timedelta, int]:
+        with db.read() as tx:
+            found = lag_of(tx, clock.now())
+        return found.count, found.oldest_at, found.age, found.dead
+
+    assert lag() == (2, started, timedelta(), 0)
+    with relaying(db, receiver.url) as relay:
+        relay.run(ACTOR)
+        assert lag() == (0, None, timedelta(), 0)
+        clock.advance(timedelta(minutes=5))
+        tell(db, db.ids.new())
+        assert lag() == (1, clock.now(), timedelta(), 0)
+        receiver.reply = lambda _: (400, {})
+        for _ in range(10):
+            relay.run(ACTOR)
+            clock.advance(timedelta(hours=27))
+        assert lag() == (0, None, timedelta(), 1)
+        receiver.reply = lambda _: (503, {})
+        tell(db, one)
+        waiting = clock.now()
+        relay.run(ACTOR)
+        clock.advance(timedelta(minutes=1))
+        tell(db, one)
+        assert lag() == (2, waiting, timedelta(minutes=1), 1)
+
+
 @pytest.mark.parametrize("engine_name", ["sqlite"])
 def test_it_waits_as_long_as_it_is_asked_to(
     db: Database, receiver: Receiver, clock: ManualClock
@@ -141,3 +186,28 @@ def test_connections_are_kept(db: Database, receiver: Receiver) -> None:
         assert relay.run(ACTOR) == {"delivered": 1}
     assert len({request.peer for request in receiver.requests}) <= 3
     assert len(set(receiver.ids())) == 41
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_the_receiving_end_of_the_documents(db: Database, receiver: Receiver) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], names)
+    store: dict[str, set[Any]] = {"seen": set(), "payments": set()}
+
+    def reply(request: Request) -> tuple[int, dict[str, str]]:
+        return names["receive"](request.body, dict(request.headers), [OTHER, SECRET], store), {}
+
+    receiver.reply = reply
+    payment = db.ids.new()
+    tell(db, payment)
+    with relaying(db, receiver.url) as relay:
+        assert relay.run(ACTOR) == {"delivered": 1}
+        tell(db, payment, type="payment.expired")
+        assert relay.run(ACTOR) == {"delivered": 1}
+    public = ids.encode("payment", payment)
+    assert store["payments"] == {(public, "payment.succeeded"), (public, "payment.expired")}
+    assert store["seen"] == set(receiver.ids())
+    tell(db, payment)
+    with relaying(db, receiver.url, "whsec_" + "A" * 40) as relay:
+        assert relay.run(ACTOR) == {"failed": 1}

@@ -47,7 +47,7 @@ KINDS = {
 #: What the notification of a state is called where it is not the state's own name.
 WORDS = {"case.open": "case.opened"}
 #: Every n-th story is played; ``PAYCTL_EXPLORE=all`` plays all of them.
-STRIDE = 1 if os.environ.get("PAYCTL_EXPLORE") == "all" else 9
+STRIDE = 1 if os.environ.get("PAYCTL_EXPLORE") == "all" else 13
 
 
 def watched(book: sqlite3.Connection) -> None:

@@ -6,16 +6,20 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from payctl.clock import ManualClock, SystemClock
 from payctl.errors import NotConfigured
 from payctl.notifications.http import Channel, NoConnection
 from payctl.notifications.signing import key_of
-from payctl.notifications.target import ForbiddenAddress, addresses, parse
+from payctl.notifications.target import ForbiddenAddress, Target, addresses, parse
 from tests.notifications.kit import SECRET, Receiver, receiving
 
 pytestmark = pytest.mark.unit
@@ -106,11 +110,11 @@ def test_the_connection_goes_to_the_address_that_was_checked(receiver: Receiver)
         calls.append(host)
         return named(next(answers))(host, port)
 
-    target = parse(receiver.url.replace("127.0.0.1", "localhost"))
+    target = Target(False, "core.example", parse(receiver.url).port, "/")
     channel = Channel(target, NOW, allow_private=True, resolve=resolve)
     assert [channel.post(b"{}", {}, 5).status for _ in range(3)] == [200] * 3
     channel.close()
-    assert calls == ["localhost"]
+    assert calls == ["core.example"]
     assert receiver.requests[0].headers["host"] == target.authority
 
 
@@ -137,6 +141,60 @@ def test_a_server_without_tls_gets_nothing(receiver: Receiver) -> None:
     with pytest.raises(NoConnection, match="SSL"):
         channel.post(b"{}", {}, 5)
     assert receiver.requests == []
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and its certificate for ``core.example``, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "core.example")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("core.example")]), False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "core.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_over_tls_the_certificate_must_be_the_name_s(certificate: Path) -> None:
+    """The connection goes to an address, and still the name is what the certificate is held to."""
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate)
+    known = ssl.create_default_context(cafile=str(certificate))
+    with receiving(serving) as receiver:
+        port = parse(receiver.url.replace("https://127.0.0.1", "https://localhost")).port
+
+        def post(host: str, context: ssl.SSLContext) -> int:
+            target = Target(True, host, port, "/")
+            resolve = named("127.0.0.1")
+            channel = Channel(target, NOW, allow_private=True, resolve=resolve, context=context)
+            try:
+                return channel.post(b"{}", {}, 5).status
+            finally:
+                channel.close()
+
+        assert post("core.example", known) == 200
+        for host, context in (
+            ("other.example", known),
+            ("core.example", ssl.create_default_context()),
+        ):
+            with pytest.raises(NoConnection, match="certificate verify failed"):
+                post(host, context)
+    assert len(receiver.requests) == 1
 
 
 def test_a_dripping_answer_ends_with_the_deadline() -> None:
