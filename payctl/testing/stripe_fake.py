@@ -60,6 +60,7 @@ class StripeFake(Emulator):
         self._keys: dict[str, tuple[str, int, dict[str, Any]]] = {}
         self._serial = 0
         self.intents: dict[str, dict[str, Any]] = {}
+        self.events: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.customers: dict[str, dict[str, Any]] = {}
         self.disputes = FakeDisputes(self._new)
@@ -196,6 +197,7 @@ class StripeFake(Emulator):
             ("GET", customers, lambda params: _page(self.customers, params)),
             ("GET", customers + one, lambda params, id_: self._show(self.customers, id_, params)),
             ("GET", "/v1/balance", self._balance),
+            ("GET", "/v1/events", lambda params: _page(self.events, params)),
             ("POST", pages, self.checkout.create),
             ("GET", pages, lambda params: _page(self.checkout.held, params)),
             ("GET", pages + one, self.checkout.retrieve),

@@ -125,3 +125,24 @@ def test_events_need_a_configured_secret(stripe: StripeHarness) -> None:
         bare.parse_event(body, {"Stripe-Signature": sign(body, "", datetime.now(UTC))})
     with pytest.raises(Forbidden):
         stripe.gateway.parse_event(body, {"Stripe-Signature": sign(body, "", datetime.now(UTC))})
+
+
+def test_events_of_the_past_are_listed_oldest_first(stripe: StripeHarness) -> None:
+    """More than a page of them, one before the time, and one about nothing."""
+    start = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+    for number in range(-1, 130):
+        name = f"evt_{number}"
+        about: dict[str, Any] = {"object": "payment_intent", "id": f"pi_{number}"}
+        stripe.fake.events[name] = {
+            "id": name, "object": "event", "type": "payment_intent.succeeded",
+            "created": int(start.timestamp()) + number,
+            "data": {"object": about} if number != 50 else {},
+        }  # fmt: skip
+    listed = list(stripe.gateway.list_events(start))
+    assert [each.event_id for each, _ in listed] == [f"evt_{n}" for n in range(130) if n != 50]
+    found, body = listed[3]
+    assert found.reference.provider_reference == "pi_3"
+    assert json.loads(body) == stripe.fake.events["evt_3"]
+    stripe.fake.fault("drop", "*", 9)
+    with pytest.raises(NotSent):
+        list(stripe.gateway.list_events(start))
