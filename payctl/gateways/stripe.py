@@ -328,7 +328,7 @@ class StripeGateway(Refusing):
 
     def list_events(self, since: datetime) -> Iterator[tuple[Event, bytes]]:
         """See :meth:`Lists.events`."""
-        return self._lists.events(self.account, since)
+        return self._parts.lists.events(self.account, since)
 
     def close(self) -> None:
         """Close all connections."""
