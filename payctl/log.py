@@ -150,9 +150,9 @@ def correlation() -> str:
 
 
 @contextmanager
-def correlated(id_: str) -> Iterator[None]:
-    """What is done inside belongs to the caller's *id_*."""
-    token = _given.set(id_)
+def correlated(id_: str | None) -> Iterator[None]:
+    """What is done inside belongs to the caller's *id_*; without one to whom it belonged before."""
+    token = _given.set(id_ or _given.get())
     try:
         yield
     finally:

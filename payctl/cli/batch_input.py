@@ -29,6 +29,7 @@ _PAYMENT: Mapping[str, type] = {
     "order": str, "event": str, "user": str, "email": str, "phone": str, "country": str,
     "description": str, "metadata": dict, "preferred": list, "sale_type": str, "capture": str,
     "payment_token": str, "lines": list, "return_url": str, "cancel_url": str, "expires_in_s": int,
+    "correlation_id": str,
 }  # fmt: skip
 _LINE: Mapping[str, type] = {
     "description": str, "quantity": int, "unit_price_minor": int, "vat_ppm": int,

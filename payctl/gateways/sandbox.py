@@ -53,6 +53,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from payctl import log
 from payctl.clock import Clock
 from payctl.errors import NotConfigured, NotSent
 from payctl.gateways import exchange, sandbox_events
@@ -369,6 +370,7 @@ class SandboxGateway(Refusing):
         answer = run()
         self._probe("receive.after")
         record = {
+            "correlation_id": log.correlation(),
             "verb": verb,
             "request": exchange.tree(request),
             "outcome": str(answer.outcome),

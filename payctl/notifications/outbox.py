@@ -15,6 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.db.engine import Database
 from payctl.db.types import Id, Json, Moment, Text, canonical
 from payctl.db.upsert import insert_into
@@ -42,6 +43,7 @@ class Notification:
     sequence: int
     data: Mapping[str, Any]
     created_at: datetime
+    correlation_id: str | None = None
 
     def payload(self) -> dict[str, Any]:
         """The body of its delivery: ``{type, timestamp, data}`` as Standard Webhooks has it."""
@@ -53,6 +55,7 @@ class Notification:
                 "object": self.object_kind,
                 "id": public_id(self.object_kind, self.object_id),
                 "sequence": self.sequence,
+                **({"correlation_id": self.correlation_id} if self.correlation_id else {}),
             },
         }
 
@@ -84,7 +87,9 @@ class Outbox:
             InvalidInput: ``notification.too_large``.
         """
         now = self._db.clock.now()
-        row = Notification(self._db.ids.new(now), type, object_kind, object_id, 0, data, now)
+        row = Notification(
+            self._db.ids.new(now), type, object_kind, object_id, 0, data, now, log.correlation()
+        )
         _check_size(row)
         statement = self._insert(row)
         for _turn in range(_TURNS):
@@ -125,6 +130,7 @@ class Outbox:
                 sa.func.coalesce(sa.func.max(table.c.sequence), 0) + 1,
                 sa.literal(dict(row.data), Json),
                 sa.literal(row.created_at, Moment),
+                sa.literal(row.correlation_id, Text),
             )
             .where(table.c.object_kind == row.object_kind, table.c.object_id == row.object_id)
             .select_from(table)
@@ -173,7 +179,7 @@ def row(
     Raises:
         InvalidInput: ``notification.too_large``.
     """
-    made = Notification(id_, type, object_kind, object_id, sequence, data, at)
+    made = Notification(id_, type, object_kind, object_id, sequence, data, at, log.correlation())
     _check_size(made)
     return {name: getattr(made, name) for name in Notification.__slots__}
 

@@ -18,6 +18,8 @@ notification = table(
     sa.Column("sequence", Int, nullable=False),
     sa.Column("data", Json, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    #: joins it to the log, the exchanges and the audit of whoever made the change
+    sa.Column("correlation_id", Text),
     sa.UniqueConstraint("object_kind", "object_id", "sequence"),
     sa.CheckConstraint("sequence >= 1", name="sequence"),
 )

@@ -17,6 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.commissions.rate_book import RateBook
 from payctl.db import audit, rows
 from payctl.db.actor import Actor
@@ -50,12 +51,13 @@ _PLAIN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A first request and what was answered; ``probe`` as in :class:`intake.Begun`."""
+    """A first request and what was answered; the rest as in :class:`intake.Begun`."""
 
     payment: Payment
     attempt: Attempt
     answer: Answer
     probe: str = ""
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +288,8 @@ class FirstAnswers:
         for each in planned:
             kind, data = f"payment.{each.payment.status}", announcement(each.payment)
             id_, now, ids = each.payment.id, each.payment.updated_at, self._db.ids
-            told.append(outbox.row(ids.new(now), now, kind, "payment", id_, 2, data))
+            with log.correlated(each.answered.correlation_id):
+                told.append(outbox.row(ids.new(now), now, kind, "payment", id_, 2, data))
             audited.append(audit.row(ids.new(now), now, actor, kind, "payment", id_, data))
         return told, audited
 

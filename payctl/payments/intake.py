@@ -15,6 +15,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.db import audit, rows
 from payctl.db.actor import Actor
 from payctl.db.driver import driver_execute
@@ -49,12 +50,14 @@ class Begun:
         probe: token of the breaker's probe it is.
         replayed: it had been written under the same key before, and nothing is to be sent for it
             here.
+        correlation_id: the caller's, where it named one.
     """
 
     payment: Payment
     attempt: Attempt | None
     probe: str = ""
     replayed: bool = False
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ class Intake:
             if each.key in first:
                 continue
             first[each.key] = place
-            plan = self._plan(actor, each, tx)
+            with log.correlated(each.correlation_id):
+                plan = self._plan(actor, each, tx)
             if isinstance(plan, _Planned):
                 planned[place] = plan
             else:
@@ -191,7 +195,7 @@ class Intake:
         kind, data = f"payment.{payment.status}", announcement(payment)
         return _Planned(
             wanted,
-            Begun(payment, attempt, decision.probe),
+            Begun(payment, attempt, decision.probe, correlation_id=wanted.correlation_id),
             key={
                 "scope": SCOPE, "key": wanted.key, "fingerprint": wanted.fingerprint(),
                 "outcome": "created", "subject_id": payment_id, "response": None,

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from payctl import pan
+from payctl import log, pan
 from payctl.countries import COUNTRIES
 from payctl.db.types import canonical
 from payctl.errors import InvalidInput
@@ -72,6 +72,8 @@ class PaymentInput:
     #: how long it may stay open, in seconds, when *expires_at* was reckoned from now: a repeat of
     #: the same request asks for the same span, not for the same moment
     expires_in_s: int | None = None
+    #: joins what is done for it in log, exchanges, audit and notifications; no part of the request
+    correlation_id: str | None = None
 
     def validated(self) -> PaymentInput:
         """This input, or the first thing that is wrong with it.
@@ -93,6 +95,8 @@ class PaymentInput:
             raise InvalidInput("phone.malformed", field="phone")
         for name in ("return_url", "cancel_url"):
             _check_url(name, getattr(self, name))
+        if self.correlation_id is not None and not log.CORRELATION.fullmatch(self.correlation_id):
+            raise InvalidInput("usage.correlation_id", field="correlation_id")
         self._check_texts()
         self._check_lines()
         self._check_letters()
@@ -155,7 +159,9 @@ class PaymentInput:
             _check_letters(name.split(".")[0], value)
 
 
-_IN_FINGERPRINT = tuple(each.name for each in fields(PaymentInput) if each.name != "key")
+_IN_FINGERPRINT = tuple(
+    each.name for each in fields(PaymentInput) if each.name not in ("key", "correlation_id")
+)
 
 
 def check_reason(reason: str | None) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.db import audit
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
@@ -115,8 +116,9 @@ class Payments:
         """
         if begun.attempt is None:
             raise AssertionError("nothing is to be sent for this payment")
-        answer = self._dispatch.call(begun.attempt, Target(begun.payment))
-        return Answered(begun.payment, begun.attempt, answer, begun.probe)
+        with log.correlated(begun.correlation_id):
+            answer = self._dispatch.call(begun.attempt, Target(begun.payment))
+        return Answered(begun.payment, begun.attempt, answer, begun.probe, begun.correlation_id)
 
     def carry_on(self, actor: Actor, answered: Answered, applied: Applied | None) -> PaymentResult:
         """Finish a payment after its first answer: apply it the long way unless it is *applied*,
@@ -130,6 +132,11 @@ class Payments:
                 applied.payment, (applied.attempt,), next_action=answered.answer.next_action,
                 journals=applied.journals,
             )  # fmt: skip
+        with log.correlated(answered.correlation_id):
+            return self._long_way(actor, answered)
+
+    def _long_way(self, actor: Actor, answered: Answered) -> PaymentResult:
+        applied: Applied | None
         journals: list[Posted] = []
         answer, attempt, probe = answered.answer, answered.attempt, answered.probe
         while True:

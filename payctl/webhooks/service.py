@@ -136,7 +136,7 @@ class Inbox:
 
     def _try(self, actor: Actor, stored: Stored) -> str:
         # What is done because of it is joined to the request that brought it.
-        with log.correlated(stored.headers.get("x-request-id", "") or log.correlation()):
+        with log.correlated(stored.headers.get("x-request-id")):
             outcome, reason, event = self._outcome(actor, stored)
         proven = event is not None and event.proof != stored.proof
         if event is not None and proven:

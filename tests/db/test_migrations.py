@@ -289,11 +289,12 @@ def test_the_frozen_files_are_the_declarations() -> None:
     for dialect in freeze.dialects():
         written = migrate.frozen(dialect, migrate.HEAD, "up")
         # A function that an earlier revision made is replaced, because its triggers stay. What
-        # goes, a table's constraint too, is declared nowhere.
+        # goes, a table's constraint too, is declared nowhere, and a new column within its table:
+        # Alembic compares those.
         added = [
             each.replace("CREATE OR REPLACE FUNCTION", "CREATE FUNCTION", 1)
             for each in written
-            if not re.match(r"DROP |ALTER TABLE \w+ DROP ", each)
+            if not re.match(r"DROP |ALTER TABLE \w+ (DROP|ADD COLUMN) ", each)
         ]
         assert added == freeze.up(dialect, migrate.HEAD), dialect.name
 
