@@ -53,10 +53,10 @@ class Receipts:
         return work.payment.status is not before
 
     def capture_part(self, work: Work, part: Capture) -> bool:
-        """One capture of an authorisation has succeeded. Says whether the payment's status
-        changed.
+        """One capture of an authorisation has succeeded. Says whether the payment's status changed,
+        or what of it is captured.
         """
-        before = work.payment.status
+        before = work.payment.status, work.payment.captured_minor
         # Whoever asked about the payment itself first has counted this capture already.
         missing = part.captured_before_minor + part.amount_minor - work.payment.captured_minor
         if missing > 0:
@@ -72,7 +72,7 @@ class Receipts:
                 )  # fmt: skip
             self._update(work, status=PaymentStatus.SUCCEEDED, next_check_at=None)
         self.fee(work)
-        return work.payment.status is not before
+        return (work.payment.status, work.payment.captured_minor) != before
 
     def fee(self, work: Work) -> None:
         """The provider's fee of a receipt, posted once whenever it becomes known (rule 5). An

@@ -35,6 +35,14 @@ def test_several_captures_share_out_like_one(kit: Kit) -> None:
     assert kit.balance("income:commission:ticket_sale") == 500
     assert kit.our_totals() == kit.provider_totals()
     kit.check()
+    told = [
+        (each.type, each.data["captured_minor"])
+        for each in kit.app.outbox.list(object_id=payment_id)
+    ]  # type: ignore[arg-type]
+    assert told[1:] == [
+        ("payment.authorized", 0), ("payment.authorized", 3333), ("payment.authorized", 6666),
+        ("payment.succeeded", 10000),
+    ]  # fmt: skip
 
 
 def test_a_final_capture_of_a_part_ends_the_payment(kit: Kit) -> None:
