@@ -86,13 +86,16 @@ def states(db: Database) -> dict[tuple[str, bytes], list[str]]:
 
 
 def told(db: Database) -> dict[tuple[str, bytes], list[str]]:
-    """What the core service is told of each object."""
+    """What the core service is told of each object, but for a payment's captured parts, of which
+    each is told by its state.
+    """
     found = defaultdict(list)
     with db.read() as tx:
         for kind, id_, type_ in tx.exec_driver_sql(
             "SELECT object_kind, object_id, type FROM notification ORDER BY object_id, sequence"
         ):
-            found[kind, id_].append(type_)
+            if type_ != "payment.authorized" or type_ not in found[kind, id_]:
+                found[kind, id_].append(type_)
     return dict(found)
 
 
