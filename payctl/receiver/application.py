@@ -7,6 +7,7 @@ of address only.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.middleware.cors import CORSMiddleware
@@ -50,7 +51,7 @@ class Receiver:
     ) -> None:
         self._app = app
         self.options = options or from_config(app.config, app.gateways)
-        self.writer = writer or Writer(app.reception.store)
+        self.writer = writer or Writer(partial(app.reception.store, keep=True), app.db.leave)
         self.intake = Intake(
             app.reception, self.writer, self.options, app.queries.knows_token, app.db.clock
         )
