@@ -23,7 +23,8 @@ from payctl.insight.whereabouts import Booked, Live, Whereabouts, locate
 from payctl.ledger import journals
 from payctl.ledger.model import Journal
 from payctl.ledger.tables import journal
-from payctl.notifications.tables import notification
+from payctl.notifications.lag import CORE
+from payctl.notifications.tables import notification, notification_delivery
 from payctl.payments.details import PaymentDetail
 from payctl.payments.model import AttemptState, Operation
 from payctl.payments.provider_tokens import tokens_of
@@ -64,12 +65,16 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One notification to the core service."""
+    """One notification to the core service. ``state`` and ``settled_at`` are those of its delivery;
+    ``None`` before it was tried, and where nothing is delivered at all.
+    """
 
     id: UUID
     type: str
     sequence: int
     created_at: datetime
+    state: str | None = None
+    settled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +217,10 @@ def _hook_rows(tx: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Ho
 def _told(tx: sa.Connection, objects: Sequence[UUID]) -> tuple[Told, ...]:
     c = notification.c
     # The kinds are named because the index begins with them.
-    query = sa.select(c.id, c.type, c.sequence, c.created_at).where(
+    d = notification_delivery.c
+    delivery = sa.and_(d.endpoint == CORE, d.notification_id == c.id)
+    query = sa.select(c.id, c.type, c.sequence, c.created_at, d.state, d.settled_at)
+    query = query.select_from(notification.outerjoin(notification_delivery, delivery)).where(
         c.object_kind.in_(("payment", "refund", "dispute", "case")), c.object_id.in_(objects)
     )
     return tuple(Told(**row) for row in _rows(tx, query.order_by(c.id).limit(MAX_ROWS)))

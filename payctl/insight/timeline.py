@@ -17,7 +17,7 @@ from payctl.payments.details import PaymentDetail
 from payctl.payments.records import Attempt, Refund
 
 if TYPE_CHECKING:
-    from payctl.insight.dossier import Call, Dossier
+    from payctl.insight.dossier import Call, Dossier, Told
 
 #: Things of one instant are told in this order: a cause before its effect.
 _ORDER = (
@@ -64,12 +64,19 @@ def timeline(dossier: Dossier) -> list[Item]:
     items += [_journal(each) for each in dossier.journals]
     items += [
         Item(each.created_at, "notification", each.type, encode("notification", each.id),
-             note=f"#{each.sequence}")
+             note=_joined(f"#{each.sequence}", _delivered(each)))
         for each in dossier.told
     ]  # fmt: skip
     items += _cases(dossier)
     items += _approvals(dossier)
     return sorted(items, key=lambda item: (item.at, _ORDER.index(item.kind)))
+
+
+def _delivered(told: Told) -> str | None:
+    """How far the core service has it; nothing where nothing is delivered."""
+    if told.state is None or told.settled_at is None:
+        return told.state
+    return f"{told.state} {told.settled_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _payment(found: PaymentDetail) -> Iterator[Item]:

@@ -6,9 +6,12 @@ of address only.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -23,6 +26,9 @@ from payctl.receiver.writer import Writer
 
 if TYPE_CHECKING:
     from payctl.app import App
+
+#: So often each process writes what it has counted into the book.
+COUNTS_EVERY_S = 10.0
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -48,7 +54,7 @@ class Receiver:
     ) -> None:
         self._app, self._clock, self._seen = app, app.db.clock, app.metrics.requests
         self.options = options or from_config(app.config, app.gateways)
-        self.writer = writer or Writer(app.reception.store)
+        self.writer = writer or Writer(partial(app.reception.store, keep=True), app.db.leave)
         self.intake = Intake(
             app.reception, self.writer, self.options, app.queries.knows_token, app.db.clock
         )
@@ -88,12 +94,29 @@ class Receiver:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self.writer.start()
+        keeping = asyncio.create_task(self._keep_counts())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # Every request has been answered by now, so nothing is left but what nobody waits for.
         self.pages.stopping = True
+        keeping.cancel()
         self.writer.stop()
+        await to_thread.run_sync(self._write_counts)
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _keep_counts(self) -> None:
+        """What was answered goes into the book now and then: each process counts by itself, and any
+        of them may be asked for the metrics of all.
+        """
+        while True:
+            await asyncio.sleep(COUNTS_EVERY_S)
+            await to_thread.run_sync(self._write_counts)
+
+    def _write_counts(self) -> None:
+        try:
+            self._seen.flush(self._app.db)
+        except PayctlError as error:
+            log.exception(error, "receiver.counts")
 
     async def _guarded(self, scope: Any, receive: Receive, send: Send) -> None:
         """Every answer has the same headers; none shows what went wrong inside."""

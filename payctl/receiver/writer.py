@@ -36,10 +36,12 @@ class Writer:
 
     Args:
         store: stores a batch in one commit and returns the ids that are new; safe to repeat.
+        leave: called by the thread when it ends.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, leave: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._leave = leave
         self._waiting: deque[Waiting] = deque()
         self._bytes = 0
         self._wanted = threading.Condition()
@@ -87,8 +89,11 @@ class Writer:
     # -- the thread -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (batch := self._take()) is not None:
-            self._finish(batch)
+        try:
+            while (batch := self._take()) is not None:
+                self._finish(batch)
+        finally:
+            self._leave()
 
     def _take(self) -> list[Waiting] | None:
         with self._wanted:

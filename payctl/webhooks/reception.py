@@ -159,12 +159,16 @@ class Reception:
 
     # -- storing --------------------------------------------------------------------------------
 
-    def store(self, batch: Sequence[Incoming]) -> set[UUID]:
+    def store(self, batch: Sequence[Incoming], *, keep: bool = False) -> set[UUID]:
         """Store what was checked in one commit; returns the ids that are new.
 
         What is there already is not stored again. One that nothing signed, and that was looked at
         before, is looked at once more: somebody may have sent it too early to keep the true one
         from being heard.
+
+        Args:
+            keep: on the connection that this thread keeps, in one round trip; the thread ends with
+                :meth:`Database.leave`.
 
         Raises:
             Unavailable: the database is gone, full or locked; whether anything was stored is open,
@@ -177,7 +181,7 @@ class Reception:
             first.setdefault(each.key, each)
         rows = [each.values for each in first.values()]
         carded = [each for each in first.values() if each.cards]
-        if not carded:
+        if keep and not carded:
             return self._db.at_once(lambda tx: self._insert(tx, rows))
 
         def work(tx: sa.Connection) -> set[UUID]:

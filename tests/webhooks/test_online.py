@@ -19,6 +19,7 @@ from payctl.webhooks.missed import Missed
 from payctl.webhooks.reception import Reception
 from payctl.webhooks.service import Inbox
 from tests.gateways.paypal_harness import PaypalHarness
+from tests.gateways.test_paypal_events import _with_crc_of
 from tests.payments.kit import OPERATOR
 from tests.webhooks.test_service import WORKER, Door
 
@@ -110,3 +111,21 @@ def test_events_that_never_came_are_listed_by_paypal(
     assert [each.provider_reference for each in listed] == ["ORDER2"]
     event = listed[0].event()
     assert isinstance(event, Event) and event.object_kind == "payment"
+
+
+def test_another_body_of_the_same_crc_takes_nothing_from_the_true_one(
+    inbox: Inbox, paypal: PaypalHarness, door: Door
+) -> None:
+    """The signature fits it as well, and PayPal is asked about nothing but what the true one says:
+    the event's id and its own place in the inbox are not the forger's to take.
+    """
+    body, headers = sent(paypal)
+    forged = _with_crc_of(body.replace(b"ORDER1", b"ORDER9"), body)
+    assert forged != body
+    other = inbox.receive("pp", forged, headers)
+    true = inbox.receive("pp", body, headers)
+    assert {each.proof for each in inbox.list()} == {"signature"}
+    assert other != true
+    assert inbox.apply(WORKER, only=true) == {"applied": 1}
+    assert inbox.apply(WORKER, only=other) == {"waiting": 1}
+    assert sum(door.seen.values()) == 1
