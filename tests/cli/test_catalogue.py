@@ -23,7 +23,8 @@ PARTS = ("text", "money", "next")
 VARIABLE = {"db/unavailable.py"}
 
 
-RAISED = {use.code for folder in FOLDERS for use in codes.uses(folder) if use.code in EN}
+USES = [use for folder in FOLDERS for use in codes.uses(folder)]
+RAISED = {use.code for use in USES if use.code in EN}
 
 
 def is_error(code: str) -> bool:
@@ -51,21 +52,15 @@ def test_sentences_that_are_no_errors_have_equal_placeholders() -> None:
 
 
 def test_every_code_the_source_raises_has_an_entry() -> None:
-    found = [use for folder in FOLDERS for use in codes.uses(folder)]
-    assert len(found) > 100, "the walk sees the source"
+    assert len(USES) > 100, "the walk sees the source"
     missing = sorted(
-        {f"{use.code} ({use.file})" for use in found if use.code and use.code not in EN}
+        {f"{use.code} ({use.file})" for use in USES if use.code and use.code not in EN}
     )
     assert missing == []
 
 
 def test_codes_are_written_out_where_they_are_raised() -> None:
-    hidden = {
-        f"{use.file}:{use.line}"
-        for folder in FOLDERS
-        for use in codes.uses(folder)
-        if use.code is None
-    }
+    hidden = {f"{use.file}:{use.line}" for use in USES if use.code is None}
     assert {place for place in hidden if place.partition(":")[0] not in VARIABLE} == set()
 
 

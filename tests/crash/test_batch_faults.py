@@ -156,7 +156,7 @@ def told(app: App, results: list[Any], keys: list[str], url: str, end: End) -> N
 
 def test_a_lock_that_is_let_go_in_time_costs_only_time(app: App, db_url: str) -> None:
     end = lock(db_url)
-    timer = threading.Timer(WAIT_S / 3, end)
+    timer = threading.Timer(WAIT_S / 10, end)
     timer.start()
     assert good(take(app, *(f"k{n}" for n in range(MANY))))
     timer.join()

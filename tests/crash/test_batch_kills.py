@@ -35,7 +35,7 @@ WORDS = (
 #: The keys of a batch, two of them twice; the last one once more with another amount.
 KEYS = ("k1", "k2", "k3", "k1", "k4", "k5", "k6", "k7", "k5", "k1")
 #: Of the points of a story every n-th is tried.
-STRIDE = {"sqlite": 53, "postgresql": 61}
+STRIDE = {"sqlite": 47, "postgresql": 37}
 
 
 @dataclass
