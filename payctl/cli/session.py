@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from payctl.cli.flags import FORMATS, Flags
 from payctl.clock import Clock, SystemClock
-from payctl.errors import InvalidInput, PayctlError
+from payctl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from payctl.db.actor import Actor
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
-
-#: Names the caller's correlation id.
-CORRELATION_ID = "PAYCTL_CORRELATION_ID"
 
 
 @dataclass
@@ -171,6 +168,7 @@ class Session:
         """
         from payctl import log
         from payctl.app import App
+        from payctl.log_settings import CORRELATION_ID
 
         config = self.config
         self.open_log()
@@ -179,29 +177,11 @@ class Session:
             raise InvalidInput("usage.correlation_id", field=CORRELATION_ID)
         return App.open(config)
 
-    def open_log(self, *, service: bool = False) -> None:
-        """Direct the log to where the profile says, or to the usual file when there is no profile.
+    def open_log(self) -> None:
+        """Direct the log to where the profile says, or to the usual file when there is none."""
+        from payctl.log_settings import open_log
 
-        Args:
-            service: this process answers nobody on its standard output, so the log may go there.
-        """
-        from payctl import log
-        from payctl.config_layers import state_dir
-
-        path, level, how = state_dir(self.environ) / "payctl.log", "info", {}
-        try:
-            get = self.config.get
-            path, level = Path(get("log.file")), str(get("log.level"))
-            how = {"to": get("log.to"), "syslog": get("log.syslog"),
-                   "keep_days": get("log.keep_days")}  # fmt: skip
-        except PayctlError:
-            pass  # the command itself tells what is wrong with the profile
-        if how.get("to") == "stdout" and not service:
-            how["to"] = "stderr"
-        given = self.environ.get(CORRELATION_ID, "")
-        if log.CORRELATION.fullmatch(given):
-            how["correlation"] = given
-        log.configure(path, level, **how)
+        open_log(lambda: self.config, self.environ)
 
     @cached_property
     def unchecked_app(self) -> App:

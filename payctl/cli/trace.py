@@ -180,6 +180,7 @@ def _item_json(item: Item) -> dict[str, Any]:
         "currency": item.currency,
         "took_ms": item.took_ms,
         "note": item.note,
+        "correlation_id": item.correlation_id,
         "entries": [
             {
                 "side": "Dr" if entry.amount_minor > 0 else "Cr",

@@ -39,7 +39,7 @@ MAX_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One exchange with a provider."""
+    """One exchange with a provider. ``correlation_id`` joins it to the log."""
 
     attempt_id: UUID
     call: str
@@ -48,6 +48,7 @@ class Call:
     http_status: int | None
     latency_ms: int
     at: datetime
+    correlation_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Told:
     type: str
     sequence: int
     created_at: datetime
+    correlation_id: str | None = None
     state: str | None = None
     settled_at: datetime | None = None
 
@@ -183,8 +185,10 @@ def _approvals(tx: sa.Connection, subjects: Sequence[UUID]) -> tuple[Approval, .
 def _calls(tx: sa.Connection, attempts: Sequence[UUID]) -> tuple[Call, ...]:
     c = provider_call.c
     columns = (c.attempt_id, c.call, c.source, c.outcome, c.http_status, c.latency_ms, c.at)
-    query = sa.select(*columns).where(c.attempt_id.in_(attempts)).order_by(c.id)
-    return tuple(Call(**row) for row in _rows(tx, query))
+    query = sa.select(*columns, c.exchange).where(c.attempt_id.in_(attempts)).order_by(c.id)
+    return tuple(
+        Call(*row[:-1], (row.exchange or {}).get("correlation_id")) for row in tx.execute(query)
+    )
 
 
 def _hooks(tx: sa.Connection, found: PaymentDetail) -> tuple[Hook, ...]:
@@ -219,7 +223,8 @@ def _told(tx: sa.Connection, objects: Sequence[UUID]) -> tuple[Told, ...]:
     # The kinds are named because the index begins with them.
     d = notification_delivery.c
     delivery = sa.and_(d.endpoint == CORE, d.notification_id == c.id)
-    query = sa.select(c.id, c.type, c.sequence, c.created_at, d.state, d.settled_at)
+    columns = (c.id, c.type, c.sequence, c.created_at, c.correlation_id, d.state, d.settled_at)
+    query = sa.select(*columns)
     query = query.select_from(notification.outerjoin(notification_delivery, delivery)).where(
         c.object_kind.in_(("payment", "refund", "dispute", "case")), c.object_id.in_(objects)
     )

@@ -38,6 +38,7 @@ class Item:
         took_ms: how long an exchange took.
         note: codes and reasons.
         entries: a journal's debits and credits.
+        correlation_id: joins an exchange or a notification to the log of whoever made it.
     """
 
     at: datetime
@@ -50,6 +51,7 @@ class Item:
     took_ms: int | None = None
     note: str = ""
     entries: tuple[PostedEntry, ...] = ()
+    correlation_id: str | None = None
 
 
 def timeline(dossier: Dossier) -> list[Item]:
@@ -64,7 +66,8 @@ def timeline(dossier: Dossier) -> list[Item]:
     items += [_journal(each) for each in dossier.journals]
     items += [
         Item(each.created_at, "notification", each.type, encode("notification", each.id),
-             note=_joined(f"#{each.sequence}", _delivered(each)))
+             note=_joined(f"#{each.sequence}", _delivered(each)),
+             correlation_id=each.correlation_id)
         for each in dossier.told
     ]  # fmt: skip
     items += _cases(dossier)
@@ -152,7 +155,8 @@ def _calls(dossier: Dossier) -> list[Item]:
         status = f"HTTP {call.http_status}" if call.http_status is not None else None
         return Item(call.at, "call", call.call, encode("attempt", call.attempt_id),
                     attempt.gateway_account, took_ms=call.latency_ms,
-                    note=_joined(call.outcome, status, call.source))  # fmt: skip
+                    note=_joined(call.outcome, status, call.source),
+                    correlation_id=call.correlation_id)  # fmt: skip
 
     return [item(call) for call in dossier.calls]
 

@@ -11,11 +11,10 @@ import os
 import signal
 import socket
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from payctl import log
-from payctl.errors import PayctlError, Unavailable
+from payctl.errors import Unavailable
 
 if TYPE_CHECKING:
     from payctl.app import App
@@ -28,15 +27,11 @@ def open_app() -> App:
     """The services; a database that is gone now may be back when the first webhook comes."""
     from payctl.app import App
     from payctl.config import load
-    from payctl.config_layers import state_dir
     from payctl.db.migrate import ensure_ready
+    from payctl.log_settings import open_log
 
     config = load(environ=os.environ)
-    try:
-        path = Path(config.get("log.file"))
-    except PayctlError:
-        path = state_dir(os.environ) / "payctl.log"
-    log.configure(path, str(config.get("log.level")))
+    open_log(lambda: config, os.environ, service=True)
     app = App(config)
     try:
         ensure_ready(app.db)

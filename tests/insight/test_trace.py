@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.db.actor import Actor
 from payctl.db.engine import Database
 from payctl.db.tables import audit
@@ -21,6 +22,8 @@ from payctl.insight.whereabouts import Part, Verdict
 from payctl.payments.model import PaymentStatus
 from payctl.payments.results import PaymentResult
 from tests.gateways.harnesses import WEBHOOK_SECRET, resources
+from tests.notifications.kit import ACTOR as RELAY
+from tests.notifications.kit import receiving, relaying
 from tests.payments.dispute_kit import open_desk
 from tests.payments.kit import APPROVER, JANITOR, OPERATOR, Kit
 
@@ -279,3 +282,19 @@ def test_a_dispute_is_told_with_its_webhook_and_what_the_core_service_heard(
     assert ("dispute", "needs_response") in lines
     assert ("case", "opened") in lines
     assert [what for kind, what in lines if kind == "notification" and "dispute" in what]
+
+
+def test_a_notification_says_when_the_core_service_took_it(kit: Kit) -> None:
+    with log.correlated("req-1"):
+        paid = kit.pay("a")
+    waiting = [item for item in of(kit, paid).items if item.kind == "notification"]
+    assert [item.note for item in waiting] == ["#1", "#2"]
+    kit.clock.advance(timedelta(seconds=5))
+    with receiving() as core, relaying(kit.app.db, core.url) as relay:
+        relay.run(RELAY)
+    taken = [item for item in of(kit, paid).items if item.kind == "notification"]
+    assert [item.note for item in taken] == [
+        f"#{number}, delivered 2026-11-02 09:00:05 UTC" for number in (1, 2)
+    ]
+    joined = {item.kind for item in of(kit, paid).items if item.correlation_id == "req-1"}
+    assert joined == {"call", "notification"}
