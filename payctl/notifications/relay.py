@@ -15,11 +15,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from payctl import log
 from payctl.db.actor import Actor
 from payctl.db.audit import record
 from payctl.db.engine import Database
 from payctl.db.permissions import require
-from payctl.ids import floor_of
+from payctl.ids import encode, floor_of
 from payctl.notifications import store
 from payctl.notifications.schedule import LEASE_S, Endpoint, Parcel, Result, judge
 from payctl.notifications.senders import TIMEOUT_S, Sender
@@ -85,6 +86,7 @@ class Relay:
                 continue
             results = self._sender.send(batch.parcels, self._db.clock.monotonic() + _SEND_S)
             dead = self._settle(actor, batch, results)
+            self._note(results)
             tried = [each.outcome for each in results if each.outcome != "unsent"]
             for outcome in (*tried, *["dead"] * dead):
                 counts[outcome] = counts.get(outcome, 0) + 1
@@ -94,6 +96,19 @@ class Relay:
             if not tried:
                 break
         return counts
+
+    def _note(self, results: Sequence[Result]) -> None:
+        """One line each, under the id of whoever made the change."""
+        for each in results:
+            if each.outcome == "unsent":
+                continue
+            told = each.parcel.notification
+            write = log.info if each.outcome == "delivered" else log.warning
+            with log.correlated(told.correlation_id):
+                write(
+                    f"notification.{each.outcome}", endpoint=self.name, type=told.type,
+                    notification=encode("notification", told.id), reason=each.reason,
+                )  # fmt: skip
 
     def close(self) -> None:
         """Close the connections."""

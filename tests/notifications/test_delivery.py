@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from payctl import ids
+from payctl import ids, log
 from payctl.clock import ManualClock
 from payctl.db.engine import Database
 from payctl.db.tables import audit
@@ -211,3 +211,25 @@ def test_the_receiving_end_of_the_documents(db: Database, receiver: Receiver) ->
     tell(db, payment)
     with relaying(db, receiver.url, "whsec_" + "A" * 40) as relay:
         assert relay.run(ACTOR) == {"failed": 1}
+
+
+def test_the_log_says_what_became_of_each_under_the_id_of_who_made_the_change(
+    db: Database, receiver: Receiver, tmp_path: Path
+) -> None:
+    path = tmp_path / "payctl.log"
+    log.configure(path)
+    try:
+        with log.correlated("core-1"):
+            tell(db, db.ids.new())
+        receiver.reply = lambda _: (500 if len(receiver.requests) == 1 else 204, {})
+        with relaying(db, receiver.url) as relay:
+            relay.run(ACTOR)
+            db.clock.sleep(3600)
+            relay.run(ACTOR)
+    finally:
+        log.configure(None)
+    written = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["event"], line["level"], line["correlation_id"]) for line in written] == [
+        ("notification.failed", "warning", "core-1"),
+        ("notification.delivered", "info", "core-1"),
+    ]
