@@ -67,9 +67,11 @@ def table(name: str, *items: Any, **options: Any) -> sa.Table:
 def partial_index(
     name: str, *columns: Any, where: str | sa.ColumnElement[bool], unique: bool = False
 ) -> sa.Index:
-    """Declare an index of the rows for which *where* holds, on both databases."""
+    """Declare an index of the rows for which *where* holds, on both databases; the condition stays
+    readable in its ``info``.
+    """
     condition = sa.text(where) if isinstance(where, str) else where
-    index = sa.Index(name, *columns, unique=unique)
+    index = sa.Index(name, *columns, unique=unique, info={"where": condition})
     return _for_later(index, {"postgresql_where": condition, "sqlite_where": condition})
 
 

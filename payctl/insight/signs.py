@@ -215,5 +215,5 @@ def _as_indexed(table: sa.Table, name: str) -> sa.TextClause:
     all that is asked for, and reads nothing else.
     """
     [index] = [each for each in table.indexes if each.name == name]
-    where = index.dialect_options["sqlite"]["where"]
+    where = index.info["where"]
     return sa.text(str(where.compile(compile_kwargs={"literal_binds": True})))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -196,3 +199,20 @@ def test_a_job_that_needs_a_setting_is_expected_where_it_is_set(db: Database) ->
     books.stamp(db)
     assert never(PAYCTL_ALERTS_COMMAND="tell us") - never() == {"alerts"}
     assert "payment_sync" in never()
+
+
+def test_a_process_that_built_no_book_looks_all_the_same(tmp_path: Path) -> None:
+    """Who only reads has not asked for the declarations of a whole book, as the tests have."""
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    for words in (
+        ["payments", "list"],
+        ["health", "--detailed", "--json"],
+        ["metrics"],
+        ["doctor"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "payctl", *words], env=environ, cwd=tmp_path,
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode in (0, 9) and "Traceback" not in done.stderr, done.stderr
+        assert "bug" not in done.stderr
