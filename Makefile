@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 BENCH ?= --write
 
-.PHONY: demo test bench check docs clean
+.PHONY: demo test cover bench check docs clean
 
 # One stamp: a venv with the pinned packages. pip is enough, nothing else has to be on the machine.
 .venv/.stamp: pyproject.toml constraints.txt
@@ -14,6 +14,9 @@ demo: .venv/.stamp ## one event's story on the embedded database
 	$(BIN)/payctl demo
 
 test: .venv/.stamp ## all tests, on SQLite and on a real PostgreSQL that the tests start themselves
+	$(BIN)/python -m pytest
+
+cover: .venv/.stamp ## the same tests, and which lines they run; takes twice the time
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 bench: .venv/.stamp ## performance against its references; BENCH='--only startup' for a part

@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 import sqlalchemy as sa
 
-from payctl import ids
+from payctl import ids, log
 from payctl.db.engine import Database
 from payctl.errors import InvalidInput
 from payctl.notifications.outbox import MAX_PAYLOAD_BYTES, Outbox
@@ -37,6 +37,7 @@ def test_payload_and_sequence(db: Database) -> None:
             "object": "payment",
             "id": ids.encode("payment", one),
             "sequence": 1,
+            "correlation_id": log.correlation(),
         },
     }
 
