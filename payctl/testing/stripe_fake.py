@@ -25,9 +25,7 @@ from payctl.testing.emulators.core import Emulator, Exchange, Request, Response
 from payctl.testing.emulators.server import EmulatorServer
 from payctl.testing.stripe_disputes import FakeDisputes
 from payctl.testing.stripe_more import FakeCheckout, FakeTransfers
-
-Params = dict[str, str]
-Result = tuple[int, dict[str, Any]]
+from payctl.testing.stripe_wire import Params, Result, error_of, nested, page, params_of
 
 
 def samples() -> dict[str, dict[str, Any]]:
@@ -91,7 +89,7 @@ class StripeFake(Emulator):
     def calls(self) -> list[tuple[str, str, Params, Mapping[str, str]]]:
         """Every request seen: method, path, parameters, headers in lower case."""
         with self.lock:
-            return [(r.method, r.path, _params(r), r.headers) for r in self.requests]
+            return [(r.method, r.path, params_of(r), r.headers) for r in self.requests]
 
     def settle(self, intent_id: str, status: str = "succeeded") -> None:
         """The customer acted, or an asynchronous method ended."""
@@ -120,7 +118,7 @@ class StripeFake(Emulator):
     def handle(self, request: Request, fault: str | None) -> Response:
         key = request.headers.get("idempotency-key")
         status, body, replayed = self.answer(
-            request.method, request.path, _params(request), key, fault
+            request.method, request.path, params_of(request), key, fault
         )
         headers = {"Request-Id": f"req_fake{len(self.requests)}"}
         if replayed:
@@ -132,7 +130,7 @@ class StripeFake(Emulator):
     def problem(self, status: int) -> Response:
         message, code, kind = _PROBLEMS.get(status, ("no", "", "api_error"))
         return Response(
-            status, _error(message, code, kind), {"Retry-After": "2"} if status == 429 else {}
+            status, error_of(message, code, kind), {"Retry-After": "2"} if status == 429 else {}
         )
 
     def state(self) -> Mapping[str, Any]:
@@ -158,14 +156,14 @@ class StripeFake(Emulator):
             with self.lock:
                 return *self._act(method, path, params), False
         if not key:
-            return 400, _error("a POST without an idempotency key", "key_missing"), False
+            return 400, error_of("a POST without an idempotency key", "key_missing"), False
         fingerprint = json.dumps([path, params], sort_keys=True)
         with self.lock:
             if kept := self._keys.get(key):
                 if kept[0] != fingerprint:
-                    return 400, _error("other parameters", "", "idempotency_error"), False
+                    return 400, error_of("other parameters", "", "idempotency_error"), False
                 return kept[1], kept[2], True
-            broken: Result = (500, _error("we failed", "", "api_error"))
+            broken: Result = (500, error_of("we failed", "", "api_error"))
             result = broken if fault == "500" else self._act(method, path, params)
             if fault == "500_after":
                 result = broken
@@ -178,34 +176,34 @@ class StripeFake(Emulator):
         for verb, pattern, act in self._routes():
             if verb == method and (match := re.fullmatch(pattern, path)):
                 return act(params, *match.groups())
-        return 404, _error(f"no such address {path}", "resource_missing")
+        return 404, error_of(f"no such address {path}", "resource_missing")
 
     def _routes(self) -> tuple[tuple[str, str, Callable[..., Result]], ...]:
         intents, refunds, customers = "/v1/payment_intents", "/v1/refunds", "/v1/customers"
         disputes, pages, one = "/v1/disputes", "/v1/checkout/sessions", "/([^/]+)"
         return (
             ("POST", intents, self._create),
-            ("GET", intents, lambda params: _page(self.intents, params)),
+            ("GET", intents, lambda params: page(self.intents, params)),
             ("GET", intents + one, lambda params, id_: self._show(self.intents, id_, params)),
             ("POST", intents + one + "/confirm", self._confirm),
             ("POST", intents + one + "/capture", self._capture),
             ("POST", intents + one + "/cancel", self._cancel),
             ("POST", refunds, self._refund),
-            ("GET", refunds, lambda params: _page(self.refunds, params)),
+            ("GET", refunds, lambda params: page(self.refunds, params)),
             ("GET", refunds + one, lambda params, id_: self._show(self.refunds, id_, params)),
             ("POST", customers, self._customer),
-            ("GET", customers, lambda params: _page(self.customers, params)),
+            ("GET", customers, lambda params: page(self.customers, params)),
             ("GET", customers + one, lambda params, id_: self._show(self.customers, id_, params)),
             ("GET", "/v1/balance", self._balance),
-            ("GET", "/v1/events", lambda params: _page(self.events, params)),
+            ("GET", "/v1/events", lambda params: page(self.events, params)),
             ("POST", pages, self.checkout.create),
-            ("GET", pages, lambda params: _page(self.checkout.held, params)),
+            ("GET", pages, lambda params: page(self.checkout.held, params)),
             ("GET", pages + one, self.checkout.retrieve),
             ("POST", pages + one + "/expire", self.checkout.expire),
             ("POST", "/v1/transfers", self.transfers.create),
             ("GET", "/v1/transfers", self.transfers.listed),
             ("GET", "/v1/transfers" + one, self.transfers.retrieve),
-            ("GET", disputes, lambda params: _page(self.disputes.held, params)),
+            ("GET", disputes, lambda params: page(self.disputes.held, params)),
             ("GET", disputes + one, self.disputes.retrieve),
             ("POST", disputes + one, self.disputes.update),
             ("POST", disputes + one + "/close", self.disputes.close),
@@ -222,16 +220,16 @@ class StripeFake(Emulator):
     def _create(self, params: Params) -> Result:
         amount, currency = params.get("amount", ""), params.get("currency", "")
         if not amount.isdigit() or int(amount) < 1:
-            return 400, _error("bad amount", "parameter_invalid_integer")
+            return 400, error_of("bad amount", "parameter_invalid_integer")
         if int(amount) > 99_999_999:
-            return 400, _error("too large", "amount_too_large")
+            return 400, error_of("too large", "amount_too_large")
         if not re.fullmatch("[a-z]{3}", currency):
-            return 400, _error("bad currency", "parameter_invalid_empty")
+            return 400, error_of("bad currency", "parameter_invalid_empty")
         intent = self._new("payment_intent", "pi")
         intent |= {
             "amount": int(amount),
             "currency": currency,
-            "metadata": _nested(params, "metadata"),
+            "metadata": nested(params, "metadata"),
             "capture_method": params.get("capture_method", "automatic"),
             "customer": params.get("customer"),
             "description": params.get("description"),
@@ -248,15 +246,17 @@ class StripeFake(Emulator):
     def _confirm(self, params: Params, intent_id: str) -> Result:
         intent = self.intents.get(intent_id)
         if intent is None:
-            return 404, _error("no such payment_intent", "resource_missing", param="intent")
+            return 404, error_of("no such payment_intent", "resource_missing", param="intent")
         if not intent["status"].startswith("requires_") or intent["status"] == "requires_capture":
-            return 400, _error("not now", "payment_intent_unexpected_state")
+            return 400, error_of("not now", "payment_intent_unexpected_state")
         means = params.get("payment_method", "")
         if not means.startswith("pm_"):
-            return 400, _error("no such PaymentMethod", "resource_missing", param="payment_method")
+            return 400, error_of(
+                "no such PaymentMethod", "resource_missing", param="payment_method"
+            )
         intent["payment_method"] = means
         if code := means.removeprefix("pm_decline_") if "pm_decline_" in means else "":
-            error = _error("declined", "card_declined", "card_error")
+            error = error_of("declined", "card_declined", "card_error")
             error["error"]["decline_code"] = code
             intent["last_payment_error"] = dict(error["error"])
             intent["status"] = "requires_payment_method"
@@ -278,12 +278,12 @@ class StripeFake(Emulator):
     def _capture(self, params: Params, intent_id: str) -> Result:
         intent = self.intents.get(intent_id)
         if intent is None:
-            return 404, _error("no such payment_intent", "resource_missing", param="intent")
+            return 404, error_of("no such payment_intent", "resource_missing", param="intent")
         if intent["status"] != "requires_capture":
-            return 400, _error("not capturable", "payment_intent_unexpected_state")
+            return 400, error_of("not capturable", "payment_intent_unexpected_state")
         amount = int(params.get("amount_to_capture", intent["amount_capturable"]))
         if amount > intent["amount_capturable"]:
-            return 400, _error("too much", "amount_too_large", param="amount_to_capture")
+            return 400, error_of("too much", "amount_too_large", param="amount_to_capture")
         self._charge(intent, amount)
         intent["amount_capturable"] -= amount
         if params.get("final_capture") != "false" or not intent["amount_capturable"]:
@@ -293,9 +293,9 @@ class StripeFake(Emulator):
     def _cancel(self, params: Params, intent_id: str) -> Result:
         intent = self.intents.get(intent_id)
         if intent is None:
-            return 404, _error("no such payment_intent", "resource_missing", param="intent")
+            return 404, error_of("no such payment_intent", "resource_missing", param="intent")
         if intent["status"] in ("succeeded", "canceled", "processing"):
-            return 400, _error("not cancelable", "payment_intent_unexpected_state")
+            return 400, error_of("not cancelable", "payment_intent_unexpected_state")
         done = intent["amount_received"] > 0
         intent |= {"status": "succeeded" if done else "canceled", "amount_capturable": 0}
         return 200, self._expanded(intent, params)
@@ -318,20 +318,22 @@ class StripeFake(Emulator):
     def _refund(self, params: Params) -> Result:
         intent = self.intents.get(params.get("payment_intent", ""))
         if intent is None:
-            return 404, _error("no such payment_intent", "resource_missing", param="payment_intent")
+            return 404, error_of(
+                "no such payment_intent", "resource_missing", param="payment_intent"
+            )
         given = [r for r in self.refunds.values() if r["payment_intent"] == intent["id"]]
         open_ = intent["amount_received"] - sum(
             r["amount"] for r in given if r["status"] in ("succeeded", "pending")
         )
         amount = int(params.get("amount", open_))
         if not open_ and intent["amount_received"]:
-            return 400, _error("already refunded", "charge_already_refunded")
+            return 400, error_of("already refunded", "charge_already_refunded")
         if amount > open_:
-            return 400, _error("greater than unrefunded amount", "", param="amount")
+            return 400, error_of("greater than unrefunded amount", "", param="amount")
         refund = self._new("refund", "re")
         refund |= {
             "amount": amount, "currency": intent["currency"], "payment_intent": intent["id"],
-            "metadata": _nested(params, "metadata"), "status": "succeeded",
+            "metadata": nested(params, "metadata"), "status": "succeeded",
         }  # fmt: skip
         self.refunds[refund["id"]] = refund
         return 200, copy.deepcopy(refund)
@@ -339,7 +341,7 @@ class StripeFake(Emulator):
     def _customer(self, params: Params) -> Result:
         customer = self._new("customer", "cus")
         customer |= {"email": params.get("email"), "name": params.get("name"), "discount": None}
-        customer["metadata"] = _nested(params, "metadata")
+        customer["metadata"] = nested(params, "metadata")
         self.customers[customer["id"]] = customer
         return 200, copy.deepcopy(customer)
 
@@ -365,7 +367,7 @@ class StripeFake(Emulator):
 
     def _show(self, table: dict[str, dict[str, Any]], id_: str, params: Params) -> Result:
         if id_ not in table:
-            return 404, _error(f"no such object {id_}", "resource_missing", param="id")
+            return 404, error_of(f"no such object {id_}", "resource_missing", param="id")
         return 200, self._expanded(table[id_], params)
 
     def _expanded(self, data: dict[str, Any], params: Params) -> dict[str, Any]:
@@ -385,36 +387,3 @@ _PROBLEMS: Mapping[int, tuple[str, str, str]] = {
     429: ("slow down", "rate_limit", "invalid_request_error"),
     503: ("not now", "", "api_error"),
 }
-
-
-def _params(request: Request) -> Params:
-    """Parameters of a request; a form with a file in it is not read."""
-    return dict(request.query) if request.method == "GET" else request.form()
-
-
-def _error(
-    message: str, code: str, kind: str = "invalid_request_error", **more: str
-) -> dict[str, Any]:
-    named = {"code": code} if code else {}
-    return {"error": {"message": message, "type": kind, **named, **more}}
-
-
-def _nested(params: Params, name: str) -> dict[str, str]:
-    inside = re.compile(rf"{name}\[(.+)\]")
-    return {m[1]: value for key, value in params.items() if (m := inside.fullmatch(key))}
-
-
-def _page(table: dict[str, dict[str, Any]], params: Params) -> Result:
-    items = list(reversed(table.values()))  # newest first
-    since = int(params.get("created[gte]", 0))
-    items = [item for item in items if item["created"] >= since]
-    if email := params.get("email"):
-        items = [item for item in items if item.get("email") == email]
-    if after := params.get("starting_after"):
-        items = items[[item["id"] for item in items].index(after) + 1 :]
-    limit = int(params.get("limit", 10))
-    cut = [dict(item) for item in items[:limit]]
-    for item in cut:
-        if isinstance(item.get("latest_charge"), dict):
-            item["latest_charge"] = item["latest_charge"]["id"]
-    return 200, {"object": "list", "data": cut, "has_more": len(items) > limit}
