@@ -10,10 +10,8 @@ what has been archived since.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 
@@ -78,8 +76,9 @@ def cells_of(totals: Mapping[Cell, tuple[int, int]]) -> list[list[Any]]:
 
 # -- writing ---------------------------------------------------------------------------------------
 
-_waiting: WeakKeyDictionary[sa.Connection, Totals] = WeakKeyDictionary()
-_lock = threading.Lock()
+#: Under this name a connection holds what its transaction has counted so far, and which transaction
+#: that was: one that was rolled back leaves nothing to the next.
+_WAITING = "payctl.tally"
 
 
 def count(tx: sa.Connection, cell: Cell, measured: int = 0, number: int = 1) -> None:
@@ -88,18 +87,17 @@ def count(tx: sa.Connection, cell: Cell, measured: int = 0, number: int = 1) -> 
     Args:
         measured: what is summed up beside the number: minor units, milliseconds.
     """
-    with _lock:
-        waiting = _waiting.get(tx)
-        if waiting is not None:
-            add(waiting, cell, measured, number)
-            return
-        _waiting[tx] = {cell: (number, measured)}
-    Database.at_commit(tx, _append, rank=AT_COMMIT_RANK)
+    transaction = tx.get_transaction()
+    owner, waiting = tx.info.get(_WAITING, (None, {}))
+    if owner is not transaction:
+        waiting = {}
+        tx.info[_WAITING] = (transaction, waiting)
+        Database.at_commit(tx, _append, rank=AT_COMMIT_RANK)
+    add(waiting, cell, measured, number)
 
 
 def _append(tx: sa.Connection) -> None:
-    with _lock:
-        waiting = _waiting.pop(tx, None)
+    _, waiting = tx.info.pop(_WAITING, (None, None))
     if waiting:
         place = "?" if tx.dialect.name == "sqlite" else "$1"
         sql = f"INSERT INTO metric_delta (cells) VALUES ({place})"  # noqa: S608 - a placeholder

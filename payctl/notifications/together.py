@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from payctl import log
 from payctl.db.actor import Actor
 from payctl.errors import Unavailable
 from payctl.notifications.relay import Relay
@@ -68,8 +69,8 @@ def _run(
             relay.run(actor, check=checked, count=count)
         except _Stopped:
             break
-        except Unavailable:
+        except Unavailable as gone:
             # The database comes back or somebody stops us; what was sent is sent again.
-            pass
+            log.warning("outbox.follow", endpoint=relay.name, code=gone.code)
         stop.wait(pause_s)
     return counts

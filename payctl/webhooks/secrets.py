@@ -79,7 +79,7 @@ class Secrets:
             except Forbidden:
                 continue
             except InvalidInput:
-                pass  # signed well and not understood
+                return place  # signed well and not understood
             return place
         return None
 

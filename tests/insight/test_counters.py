@@ -230,3 +230,17 @@ def test_runs_of_jobs_are_counted_when_they_end(db: Database) -> None:
         pass
     ended = {cell.detail: counted for cell, counted in counts(db).items() if cell.family == "job"}
     assert ended == {"done": (2, 2000), "failed": (1, 0), "lost": (1, 0)}
+
+
+def test_what_was_rolled_back_is_not_counted_by_the_next(db: Database) -> None:
+    """On the same connection of the pool, which remembers what it was told."""
+    lost, kept = (Cell("test", "p", what, "") for what in ("lost", "kept"))
+    with pytest.raises(KeyError), db.transaction() as tx:
+        tally.count(tx, lost, 5)
+        raise KeyError
+    with db.transaction() as tx:
+        tally.count(tx, kept, 7)
+        tally.count(tx, kept, 1)
+    with db.transaction() as tx:
+        tally.count(tx, kept, 1)
+    assert counts(db) == {kept: (3, 9)}
