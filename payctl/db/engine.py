@@ -21,6 +21,7 @@ from sqlalchemy import event, exc
 
 from payctl.clock import AnchoredClock, Clock, SystemClock
 from payctl.db.driver import RAW_CURSOR, driver_execute
+from payctl.db.metadata import BY_INDEX
 from payctl.db.unavailable import translated
 from payctl.errors import InvalidInput, NotConfigured
 from payctl.ids import IdSource
@@ -38,6 +39,7 @@ PREPARE_FROM = 3
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
 _AT_COMMIT = "payctl_at_commit"
+_SET_BY_INDEX = "; ".join(f"SET {name} = {value}" for name, value in BY_INDEX.items())
 
 
 class Database:
@@ -211,10 +213,19 @@ class Database:
             else:
                 connection.rollback()
         if connection is None:
-            options = {"payctl_own": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-            connection = self.engine.connect().execution_options(**options)
+            connection = self._new_own()
             self._own.connection = connection
             self._owned.add(connection)
+        return connection
+
+    def _new_own(self) -> sa.Connection:
+        if self.is_sqlite:
+            return self.engine.connect().execution_options(payctl_own=True)
+        connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        # Its settings are not for others: it never goes back to the pool.
+        connection.detach()
+        connection.exec_driver_sql(_SET_BY_INDEX)
+        connection.rollback()
         return connection
 
     def dispose(self) -> None:

@@ -58,6 +58,14 @@ class Block:
 
 blocks: dict[str, Block] = {}
 
+#: Settings under which rows are looked up one by one (:func:`by_index`).
+BY_INDEX = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+
 
 def table(name: str, *items: Any, **options: Any) -> sa.Table:
     """Declare a table: STRICT in SQLite. *options* are those of one database (partitions …)."""
@@ -93,13 +101,15 @@ def by_index(function: str) -> str:
 
     Its statements are planned once in a connection's life, maybe while a table is small or empty,
     so nothing may be chosen that is good for small tables only; and planning them anew for each
-    call takes longer than running them.
+    call takes longer than running them. A connection that does nothing else has the settings from
+    its start (:data:`BY_INDEX`), any other gets them for the rest of its transaction: a function's
+    own settings would be set and taken back at every call.
     """
-    settings = (
-        "SET plan_cache_mode = force_generic_plan SET enable_seqscan = off"
-        " SET enable_hashjoin = off SET enable_mergejoin = off"
+    guard = (
+        "BEGIN\n  IF current_setting('plan_cache_mode') <> 'force_generic_plan' THEN"
+        " PERFORM look_up_by_index(); END IF;\n"
     )
-    return function.replace("LANGUAGE plpgsql AS", f"LANGUAGE plpgsql {settings} AS", 1)
+    return function.replace("BEGIN\n", guard, 1)
 
 
 def load() -> sa.MetaData:
@@ -164,5 +174,14 @@ ddl(
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$"
         " BEGIN RAISE EXCEPTION 'append-only: % on %', TG_OP, TG_TABLE_NAME"
         " USING ERRCODE = '23514'; END $$",
+    ),
+)
+
+_SETTINGS = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in BY_INDEX.items())
+ddl(
+    "look_up_by_index",
+    postgresql=(
+        "CREATE FUNCTION look_up_by_index() RETURNS void LANGUAGE plpgsql AS $$"
+        f" BEGIN PERFORM {_SETTINGS}; END $$",
     ),
 )

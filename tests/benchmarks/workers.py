@@ -75,9 +75,14 @@ def measure(
         RuntimeError: a worker failed; the message is its traceback.
     """
     barrier, queue = _context.Barrier(processes + 1), _context.Queue()
+    # A server forgets for a moment what a connection used that has just ended, so nobody leaves
+    # before its time is read.
+    counted = _context.Event()
     workers = [
         _context.Process(
-            target=_work, args=(make, number, arguments, seconds, barrier, queue), daemon=True
+            target=_work,
+            args=(make, number, arguments, seconds, barrier, queue, counted),
+            daemon=True,
         )
         for number in range(processes)
     ]
@@ -94,9 +99,10 @@ def measure(
         if isinstance(sample, str):
             raise RuntimeError(sample)
         samples.append(sample)
+    used = server_cpu_s() - before if server_cpu_s else None
+    counted.set()
     for worker in workers:
         worker.join()
-    used = server_cpu_s() - before if server_cpu_s else None
     return _run(samples, used)
 
 
@@ -127,12 +133,14 @@ def _work(
     seconds: float,
     barrier: Any,
     queue: Any,
+    counted: Any,
 ) -> None:
     try:
         step = make(number, *arguments)
         _warm_up(step)
         barrier.wait(START_S)
         queue.put(_repeat(step, seconds))
+        counted.wait(START_S)
     except BrokenBarrierError:
         pass  # another worker failed and has said why
     except Exception:
