@@ -56,10 +56,9 @@ def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
         _text(draft.reason),
         _number(to_micros(draft.effective_at)) if with_time and draft.effective_at else None,
     ]
-    for leg in draft.legs:
-        if not leg.amount_minor:
-            continue
-        fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
+    for code, amount_minor, currency in draft.legs:
+        if amount_minor:
+            fields += [full_code(code, currency).encode(), _number(amount_minor)]
     return digest(framed(fields))
 
 

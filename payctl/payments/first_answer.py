@@ -231,7 +231,7 @@ class FirstAnswers:
         samples: Sequence[rows.Row],
     ) -> list[tuple[int, Applied]]:
         # One order of payments for all writers, so that two never wait for each other.
-        ordered = sorted(planned, key=lambda each: each.payment.id)
+        ordered = sorted(planned, key=lambda each: each.payment.id.int)
         facts = self._book.facts(tx, [draft for each in ordered for draft in each.drafts])
         if facts is None:
             raise _NotPlain
