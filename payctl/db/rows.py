@@ -119,18 +119,18 @@ def _converter(type_: sa.types.TypeEngine[Any]) -> Callable[[Any], Any] | None:
     return None
 
 
-#: How values that JSON has no word for are written. Rows of one commit share their moments.
-_WORDS: dict[type, Callable[[Any], Any]] = {
-    UUID: lambda value: value.hex,
-    datetime: lru_cache(maxsize=64)(datetime.isoformat),
-    bytes: lambda value: f"\\x{value.hex()}",
-}
+#: Rows of one commit share their moments.
+_moment = lru_cache(maxsize=64)(datetime.isoformat)
 
 
 def _plain(value: Any) -> Any:
-    word = _WORDS.get(type(value))
-    if word is not None:
-        return word(value)
+    """How a value that JSON has no word for is written."""
+    if isinstance(value, UUID):
+        return f"{value.int:032x}"
+    if isinstance(value, datetime):
+        return _moment(value)
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a row holds a {type(value).__name__}")
