@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -25,8 +25,7 @@ from payctl.ledger.model import Draft, Posted, PostedEntry
 from payctl.ledger.store import Account, AccountKey, stripe_of
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """A draft that will be posted: sound, in an open month, on open accounts, covered."""
 
     draft: Draft

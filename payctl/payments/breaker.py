@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -83,8 +83,7 @@ class _Call:
         return _counts(self.result, self.slow, self.won, self.lost)
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(NamedTuple):
     """Answers that were counted, and the rows of samples to write now (none: later ones will)."""
 
     counts: Counts
