@@ -76,7 +76,9 @@ class AnchoredClock(SystemClock):
         return anchor[0] + timedelta(seconds=_since_boot() - anchor[1])
 
 
+#: It also goes on while the machine sleeps, where there is such a clock.
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def _since_boot() -> float:
-    """Seconds that also pass while the machine sleeps."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
+    return time.clock_gettime(_BOOT_CLOCK)

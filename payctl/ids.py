@@ -8,7 +8,7 @@ A UUIDv7 (RFC 9562, 5.7) sorts by the millisecond it was made. A TypeID
 from __future__ import annotations
 
 import os
-import secrets
+import struct
 import threading
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -57,28 +57,29 @@ class SystemBits:
     A forked process starts with a piece of its own.
     """
 
-    _PIECE = 4096
-    _piece: bytes
-    _at: int
+    _WORDS = struct.Struct("512Q")
+    _words: list[int]
 
     def __init__(self) -> None:
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
     def getrandbits(self, k: int, /) -> int:
-        size = (k + 7) // 8
-        if size > self._PIECE:
-            return secrets.randbits(k)
-        with self._lock:
-            if self._at + size > len(self._piece):
-                self._piece, self._at = os.urandom(self._PIECE), 0
-            taken = self._piece[self._at : self._at + size]
-            self._at += size
-        return int.from_bytes(taken, "big") >> (size * 8 - k)
+        bits = 0
+        for _ in range(0, k, 64):
+            bits = bits << 64 | self._word()
+        return bits >> (-k % 64)
+
+    def _word(self) -> int:
+        while True:
+            try:
+                # Taken out by one step, so that no two threads get the same.
+                return self._words.pop()
+            except IndexError:
+                self._words = list(self._WORDS.unpack(os.urandom(self._WORDS.size)))
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._piece, self._at = b"", 0
+        self._words = []
 
 
 class IdSource:
@@ -102,20 +103,27 @@ class IdSource:
             now: the present, when the caller has just asked the clock for it. Where another thread
                 has had an id of a later millisecond, this one takes its place before it.
         """
+        [made] = self.row(1, now)
+        return made
+
+    def row(self, number: int, now: datetime | None = None) -> list[UUID]:
+        """*number* fresh ids, each after the one before; otherwise as :meth:`new`."""
         ms = _milliseconds(now or self._clock.now())
+        bits, made = self._random.getrandbits, []
         with self._lock:
             if now is not None and ms < self._last_ms:
-                return _uuid7(ms, self._random.getrandbits(74))
-            if ms == self._last_ms:
-                self._tail += 1 + self._random.getrandbits(32)
-                if self._tail >> 74:
-                    ms += 1
-                    self._tail = self._random.getrandbits(73)
-            else:
-                self._tail = self._random.getrandbits(73)
-            self._last_ms = ms
-            tail = self._tail
-        return _uuid7(ms, tail)
+                tails = sorted(bits(74) for _ in range(number))
+                return [_uuid7(ms, tail) for tail in tails]
+            for _ in range(number):
+                if ms == self._last_ms:
+                    self._tail += 1 + bits(32)
+                    if self._tail >> 74:
+                        ms, self._tail = ms + 1, bits(73)
+                else:
+                    self._tail = bits(73)
+                self._last_ms = ms
+                made.append(_uuid7(ms, self._tail))
+        return made
 
     def at(self, moment: datetime) -> UUID:
         """A fresh UUIDv7 of the millisecond *moment*, for what happened before it was written down:

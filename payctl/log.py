@@ -16,8 +16,7 @@ import re
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -149,14 +148,19 @@ def correlation() -> str:
     return _given.get() or _log.correlation
 
 
-@contextmanager
-def correlated(id_: str | None) -> Iterator[None]:
+class correlated:
     """What is done inside belongs to the caller's *id_*; without one to whom it belonged before."""
-    token = _given.set(id_ or _given.get())
-    try:
-        yield
-    finally:
-        _given.reset(token)
+
+    __slots__ = ("_id", "_token")
+
+    def __init__(self, id_: str | None) -> None:
+        self._id = id_
+
+    def __enter__(self) -> None:
+        self._token = _given.set(self._id or _given.get())
+
+    def __exit__(self, *_: object) -> None:
+        _given.reset(self._token)
 
 
 def current() -> Log:

@@ -68,7 +68,7 @@ def find(text: str) -> list[Span]:
     found: list[Span] = []
     if len(text) < _MIN_DIGITS:
         return found
-    plain = _plain(text)
+    plain = text if text.isascii() and "%" not in text else _plain(text)
     if _ENOUGH.search(plain) is None:
         return found
     hidden: list[tuple[int, int]] | None = None
@@ -88,7 +88,8 @@ def contains(text: str) -> bool:
 
 def scrub(text: str) -> str:
     """*text* with each card number replaced by stars and its last four digits."""
-    return _replace(text, lambda span: "*" * (len(span.digits) - 4) + span.digits[-4:])
+    spans = find(text)
+    return _replace(text, spans, lambda digits: "*" * (len(digits) - 4) + digits[-4:])
 
 
 def scrub_body(body: bytes) -> tuple[bytes, int]:
@@ -101,7 +102,7 @@ def scrub_body(body: bytes) -> tuple[bytes, int]:
     spans = find(text)
     if not spans:
         return body, 0
-    clean = _replace(text, lambda span: "9" * len(span.digits))
+    clean = _replace(text, spans, lambda digits: "9" * len(digits))
     return clean.encode("utf-8", "surrogateescape"), len(spans)
 
 
@@ -199,13 +200,15 @@ def _stands_alone(text: str, start: int, end: int, digits: str) -> bool:
     return not (text[left - 1 : left] == "+" and len(digits) <= 15 and start == left)
 
 
-def _replace(text: str, by: Callable[[Span], str]) -> str:
+def _replace(text: str, spans: list[Span], by: Callable[[str], str]) -> str:
+    if not spans:
+        return text
     out: list[str] = []
     end = 0
-    for span in find(text):
-        out += (text[end : span.start], by(span))
-        end = span.end
-    return "".join(out) + text[end:] if out else text
+    for start, stop, digits in spans:
+        out += (text[end:start], by(digits))
+        end = stop
+    return "".join(out) + text[end:]
 
 
 def _plain(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from payctl.db.types import from_micros, to_micros
@@ -85,8 +85,7 @@ class Rate:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """An amount in three parts, all in minor units of its currency; they sum to the amount."""
 
     commission_minor: int

@@ -133,7 +133,10 @@ def append(db: Database, tx: sa.Connection, rows: Sequence[dict[str, Any]]) -> N
 
 def chain_of(db: Database, tx: sa.Connection) -> int:
     """The chain this connection writes to."""
-    chain: int = tx.info.setdefault(_CHAIN, int(db.ids.token(4), 16) % CHAINS)
+    info = tx.info
+    chain: int | None = info.get(_CHAIN)
+    if chain is None:
+        chain = info[_CHAIN] = int(db.ids.token(4), 16) % CHAINS
     return chain
 
 
@@ -188,12 +191,12 @@ def _moment(value: datetime) -> str:
 
 def _plain(value: Any) -> Any:
     """JSON values that both databases give back unchanged, without card numbers."""
-    if value is None or isinstance(value, (bool, int)):
-        return value
     if isinstance(value, str):
         if not value.isascii() or "\x00" in value:
             value = value.replace("\x00", "").encode("utf-8", "replace").decode()
         return pan.scrub(value)
+    if value is None or isinstance(value, int):
+        return value
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, datetime):

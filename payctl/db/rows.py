@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+import orjson
 import sqlalchemy as sa
 
 from payctl.db.driver import driver_executemany
@@ -25,15 +26,17 @@ def document(rows: Rows) -> str:
     """*rows*, by table, as the JSON that ``jsonb_populate_recordset`` reads: what is missing there
     is NULL, so that is left out.
     """
-    return _encode(
-        {
-            name: [
-                {key: value for key, value in each.items() if value is not None}
-                for each in of_table
-            ]
-            for name, of_table in rows.items()
-        }
-    )
+    tables = {
+        name: [
+            {key: value for key, value in each.items() if value is not None} for each in of_table
+        ]
+        for name, of_table in rows.items()
+    }
+    try:
+        return orjson.dumps(tables, default=_plain).decode()
+    except TypeError:
+        # A provider's number of more than 64 bits: JSON has room for it, and so has PostgreSQL.
+        return json.dumps(tables, default=_plain, ensure_ascii=False)
 
 
 def insert_sqlite(
@@ -119,24 +122,14 @@ def _converter(type_: sa.types.TypeEngine[Any]) -> Callable[[Any], Any] | None:
     return None
 
 
-#: How values that JSON has no word for are written. Rows of one commit share their moments.
-_WORDS: dict[type, Callable[[Any], Any]] = {
-    UUID: lambda value: value.hex,
-    datetime: lru_cache(maxsize=64)(datetime.isoformat),
-    bytes: lambda value: f"\\x{value.hex()}",
-}
-
-
 def _plain(value: Any) -> Any:
-    word = _WORDS.get(type(value))
-    if word is not None:
-        return word(value)
+    """How a value that JSON has no word for is written."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a row holds a {type(value).__name__}")
-
-
-# Rows hold no circles.
-_encode = json.JSONEncoder(
-    default=_plain, ensure_ascii=False, check_circular=False, separators=(",", ":")
-).encode

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import exc
@@ -12,16 +10,19 @@ from sqlalchemy import exc
 from payctl.errors import Unavailable
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the drivers' words for "gone", "full", "locked" into :class:`Unavailable`."""
-    try:
-        yield
-    except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError) as error:
-        code = _cause(error)
-        if code is None:
-            raise
-        raise Unavailable(code, detail=_first_line(error)) from error
+class translated:
+    """Turns the drivers' words for "gone", "full", "locked" into :class:`Unavailable`."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError)):
+            code = _cause(error)
+            if code is not None:
+                raise Unavailable(code, detail=_first_line(error)) from error
 
 
 def _cause(error: exc.SQLAlchemyError) -> str | None:

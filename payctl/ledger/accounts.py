@@ -122,13 +122,16 @@ def _compiled(line: ChartLine) -> re.Pattern[str]:
     return re.compile("".join(pieces))
 
 
-_PATTERNS = tuple((_compiled(line), line) for line in CHART)
+#: By the first part of a code, of which most have one line only.
+_PATTERNS: dict[str, list[tuple[re.Pattern[str], ChartLine]]] = {}
+for _line in CHART:
+    _PATTERNS.setdefault(_line.pattern.partition(":")[0], []).append((_compiled(_line), _line))
 
 
 @lru_cache(maxsize=4096)
 def find_line(code: str) -> ChartLine | None:
     """The line of the chart *code* belongs to, or ``None``."""
-    for pattern, line in _PATTERNS:
+    for pattern, line in _PATTERNS.get(code.partition(":")[0], ()):
         if pattern.fullmatch(code):
             return line
     return None

@@ -158,15 +158,15 @@ class Book:
         found = self._memory.find(tx, keys_)
         if len(found) < len(keys_):
             return None
-        closed_until = self._memory.closed_until(tx)
-        decided = [
-            each.draft.reverses_id is None
-            and not funds.takes(each.draft, found)
-            and self._decided(each, found, closed_until)
-            for each in asked
-        ]
-        journals = [each for each in decided if isinstance(each, Decided)]
-        return journals if len(journals) == len(decided) else None
+        closed_until, journals = self._memory.closed_until(tx), []
+        for each in asked:
+            if each.draft.reverses_id is not None or funds.takes(each.draft, found):
+                return None
+            decided = self._decided(each, found, closed_until)
+            if isinstance(decided, Refusal):
+                return None
+            journals.append(decided)
+        return journals
 
     def reverse(
         self,
@@ -385,8 +385,8 @@ class Book:
         period = self.period_of(effective_at)
         if period <= closed_until:
             return Refusal("ledger.period_closed", {"period": period})
-        for leg in draft.legs:
-            account = found[leg.account, leg.currency]
+        for code, _, currency in draft.legs:
+            account = found[code, currency]
             if account.closed:
                 return Refusal("ledger.account_closed", {"account": account.full_code})
         return Decided(

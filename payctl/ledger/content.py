@@ -25,10 +25,20 @@ from payctl.ledger.model import Draft, Journal
 _ABSENT = b"\xff\xff\xff\xff"
 
 
+class _Lengths(dict[int, bytes]):
+    """The four bytes of a length; those of most fields are made once."""
+
+    def __missing__(self, size: int) -> bytes:
+        return size.to_bytes(4, "big")
+
+
+_LENGTHS = _Lengths({size: size.to_bytes(4, "big") for size in range(1024)})
+
+
 def framed(fields: list[bytes | None]) -> bytes:
     """*fields* one after the other, each with its length in front: no two lists give the same."""
     return b"".join(
-        [_ABSENT if field is None else len(field).to_bytes(4, "big") + field for field in fields]
+        [_ABSENT if field is None else _LENGTHS[len(field)] + field for field in fields]
     )
 
 
@@ -46,10 +56,9 @@ def fingerprint(draft: Draft, *, with_time: bool = True) -> bytes:
         _text(draft.reason),
         _number(to_micros(draft.effective_at)) if with_time and draft.effective_at else None,
     ]
-    for leg in draft.legs:
-        if not leg.amount_minor:
-            continue
-        fields += [full_code(leg.account, leg.currency).encode(), _number(leg.amount_minor)]
+    for code, amount_minor, currency in draft.legs:
+        if amount_minor:
+            fields += [full_code(code, currency).encode(), _number(amount_minor)]
     return digest(framed(fields))
 
 
@@ -124,7 +133,9 @@ def plain(value: Any) -> Any:
     Whatever is not text, an integer, a truth value, a list or a mapping becomes its text. Meta data
     come from providers, and a fact is never refused for them.
     """
-    if value is None or isinstance(value, bool | int):
+    if isinstance(value, str):
+        return _clean(value)
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, Mapping):
         return {_clean(str(key)): plain(item) for key, item in value.items()}
@@ -134,6 +145,8 @@ def plain(value: Any) -> Any:
 
 
 def _clean(text: str) -> str:
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 

@@ -27,7 +27,7 @@ def checked(draft: Draft) -> Draft:
             ``ledger.unbalanced``.
     """
     check_length(draft.posting_key)
-    legs = tuple(leg for leg in draft.legs if leg.amount_minor)
+    legs = tuple([leg for leg in draft.legs if leg.amount_minor])
     sums: dict[str, int] = defaultdict(int)
     for leg in legs:
         accounts.line_of(leg.account)

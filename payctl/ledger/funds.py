@@ -94,9 +94,9 @@ def takes(draft: Draft, found: Mapping[AccountKey, Account]) -> bool:
 def _changes(draft: Draft, found: Mapping[AccountKey, Account]) -> dict[UUID, int]:
     """What a draft adds to each guarded account, in the account's own direction."""
     changes: dict[UUID, int] = {}
-    for leg in draft.legs:
-        account = found[leg.account, leg.currency]
+    for code, amount_minor, currency in draft.legs:
+        account = found[code, currency]
         if account.guarded:
-            added = account.side * leg.amount_minor
+            added = account.side * amount_minor
             changes[account.id] = changes.get(account.id, 0) + added
     return changes

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from payctl.errors import Conflict
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One side of a journal: a signed amount on an account.
 
     ``account`` is the code without its currency (``wallet:org-1:pending``); ``amount_minor`` is
@@ -58,8 +57,7 @@ class Draft:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class PostedEntry:
+class PostedEntry(NamedTuple):
     """One entry as stored. ``balance_after_minor`` is signed like the amount (debit positive).
 
     On a striped account it is the balance of the entry's stripe, and versions count per stripe.

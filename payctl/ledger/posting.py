@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -20,12 +20,12 @@ import sqlalchemy as sa
 from payctl.db.driver import driver_execute, driver_executemany
 from payctl.db.types import canonical, to_micros
 from payctl.ledger import content
+from payctl.ledger.accounts import full_code
 from payctl.ledger.model import Draft, Posted, PostedEntry
 from payctl.ledger.store import Account, AccountKey, stripe_of
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """A draft that will be posted: sound, in an open month, on open accounts, covered."""
 
     draft: Draft
@@ -65,26 +65,25 @@ class Batch:
 
     def posted(self, after_minor: Sequence[int], versions: Sequence[int]) -> list[Posted]:
         """The results, from the running balance and the version of each entry."""
-        done, at = [], 0
-        for each in self.journals:
-            legs = each.draft.legs
-            entries = tuple(
-                PostedEntry(
-                    number + 1, leg.account, leg.currency, leg.amount_minor,
-                    after_minor[at + number], versions[at + number],
-                    self.legs[at + number][2].stripe,
-                )
-                for number, leg in enumerate(legs)
-            )  # fmt: skip
-            at += len(legs)
-            reason = each.meta.get("suspense_reason")
-            done.append(Posted(each.id, each.draft.kind, entries, suspense_reason=reason))
-        return done
+        entries: list[list[PostedEntry]] = [[] for _ in self.journals]
+        for leg, after, version in zip(self.legs, after_minor, versions, strict=True):
+            number, place, slot, currency, amount_minor, _ = leg
+            entry = PostedEntry(
+                place, slot.account.code, currency, amount_minor, after, version, slot.stripe
+            )
+            entries[number - 1].append(entry)
+        return [
+            Posted(
+                each.id, each.draft.kind, tuple(posted),
+                suspense_reason=each.meta.get("suspense_reason"),
+            )
+            for each, posted in zip(self.journals, entries, strict=True)
+        ]  # fmt: skip
 
 
 def batch(tx: sa.Connection, journals: Sequence[Decided]) -> Batch:
     """Lay out *journals* for :func:`write` or for another function that posts on the way."""
-    slots: dict[UUID, _Slot] = {}
+    slots: dict[AccountKey, _Slot] = {}
     legs: list[tuple[int, int, _Slot, str, int, bytes]] = []
     metas = [canonical(each.meta) for each in journals]
     heads = [
@@ -95,20 +94,24 @@ def batch(tx: sa.Connection, journals: Sequence[Decided]) -> Batch:
         for each, meta in zip(journals, metas, strict=True)
     ]  # fmt: skip
     for number, each in enumerate(journals, start=1):
-        draft = each.draft
-        for place, leg in enumerate(draft.legs, start=1):
-            account = each.accounts[leg.account, leg.currency]
-            slot = slots.get(account.id)
+        for place, (code, amount_minor, currency) in enumerate(each.draft.legs, start=1):
+            key = (code, currency)
+            slot = slots.get(key)
             if slot is None:
-                slot = slots[account.id] = _Slot(account, stripe_of(tx, account.stripes))
-            slot.delta_minor += leg.amount_minor
+                account = each.accounts[key]
+                slot = slots[key] = _Slot(account, stripe_of(tx, account.stripes))
+            slot.delta_minor += amount_minor
             slot.entries += 1
-            covered = content.leg_head(place, account.full_code, slot.stripe, leg.amount_minor)
-            legs.append((number, place, slot, leg.currency, leg.amount_minor, covered))
-    ordered = sorted(slots.values(), key=lambda slot: (not slot.account.guarded, slot.account.id))
+            covered = content.leg_head(place, full_code(code, currency), slot.stripe, amount_minor)
+            legs.append((number, place, slot, currency, amount_minor, covered))
+    ordered = sorted(slots.values(), key=_in_order_of_locks)
     for place, slot in enumerate(ordered, start=1):
         slot.place = place
     return Batch(journals, ordered, legs, metas, heads)
+
+
+def _in_order_of_locks(slot: _Slot) -> tuple[bool, int]:
+    return not slot.account.guarded, slot.account.id.int
 
 
 class Unwritten(Enum):

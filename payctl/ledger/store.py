@@ -281,7 +281,8 @@ def stripe_of(tx: sa.Connection, stripes: int) -> int:
     """The stripe of this connection: each keeps to one, so that two rarely want the same row."""
     if stripes == 1:
         return 0
-    if _STRIPE not in tx.info:
-        tx.info[_STRIPE] = next(_stripe_numbers)
-    number: int = tx.info[_STRIPE]
+    info = tx.info
+    number: int | None = info.get(_STRIPE)
+    if number is None:
+        number = info[_STRIPE] = next(_stripe_numbers)
     return number % stripes

@@ -87,14 +87,12 @@ class Outbox:
             InvalidInput: ``notification.too_large``.
         """
         now = self._db.clock.now()
-        row = Notification(
-            self._db.ids.new(now), type, object_kind, object_id, 0, data, now, log.correlation()
-        )
-        _check_size(row)
-        statement = self._insert(row)
+        id_ = self._db.ids.new(now)
+        made = row(id_, now, type, object_kind, object_id, 0, data)
+        statement = self._insert(Notification(**made))
         for _turn in range(_TURNS):
             if tx.execute(statement).first() is not None:
-                return row.id
+                return id_
         raise AssertionError("the sequence of one object is taken again and again")
 
     def append_first(
@@ -179,19 +177,22 @@ def row(
     Raises:
         InvalidInput: ``notification.too_large``.
     """
-    made = Notification(id_, type, object_kind, object_id, sequence, data, at, log.correlation())
+    made: dict[str, Any] = {
+        "id": id_, "type": type, "object_kind": object_kind, "object_id": object_id,
+        "sequence": sequence, "data": data, "created_at": at, "correlation_id": log.correlation(),
+    }  # fmt: skip
     _check_size(made)
-    return {name: getattr(made, name) for name in Notification.__slots__}
+    return made
 
 
-def _check_size(row: Notification) -> None:
-    data = row.data
+def _check_size(row: Mapping[str, Any]) -> None:
+    data = row["data"]
     # Short values cannot make it too large, and nearly all are short.
-    if len(data) > _FEW or any(len(str(value)) > _SHORT for value in data.values()):
-        size = len(canonical(row.payload()).encode())
+    if len(data) > _FEW or max(map(len, map(str, data.values())), default=0) > _SHORT:
+        size = len(canonical(Notification(**row).payload()).encode())
         if size >= MAX_PAYLOAD_BYTES:
             raise InvalidInput(
-                "notification.too_large", type=row.type, size=size, limit=MAX_PAYLOAD_BYTES
+                "notification.too_large", type=row["type"], size=size, limit=MAX_PAYLOAD_BYTES
             )
 
 

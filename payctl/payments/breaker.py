@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -76,17 +76,14 @@ class _Call:
     @property
     def matters(self) -> bool:
         """Whether it can change the breaker, and not only the samples."""
-        return self.result.failed or self.result is Result.LIMITED or bool(self.probe)
+        return self.result.matters or bool(self.probe)
 
     def counts(self) -> dict[str, int]:
         """What it adds to the samples."""
-        column = _COLUMNS.get(self.result)
-        line = {column: 1} if column is not None else {}
-        return line | {"slow": int(self.slow), "won": self.won, "lost": self.lost}
+        return _counts(self.result, self.slow, self.won, self.lost)
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(NamedTuple):
     """Answers that were counted, and the rows of samples to write now (none: later ones will)."""
 
     counts: Counts
@@ -207,7 +204,7 @@ class Breakers:
         """Whether *answer*, to a call that was no probe, can change a breaker, and not only the
         samples.
         """
-        return _Call(("", ""), classify(answer), False, "", None, 0, 0).matters
+        return classify(answer).matters
 
     def sample(self, answered: Iterable[tuple[str, Answer]]) -> Sampling:
         """Count answers to requests for payment that matter to no breaker, by account.
@@ -220,9 +217,8 @@ class Breakers:
         for account, answer in answered:
             won = answer.outcome in (Outcome.SUCCEEDED, Outcome.AUTHORIZED)
             lost = answer.outcome is Outcome.DECLINED
-            key = (account, "collect")
-            slow = is_slow(answer, key[1])
-            _add(counts, _Call(key, classify(answer), slow, "", None, int(won), int(lost)))
+            slow = is_slow(answer, "collect")
+            _add(counts, (account, "collect"), _counts(classify(answer), slow, won, lost))
             number += 1
         with self._lock:
             waited_s = self._db.clock.monotonic() - self._buffered_at
@@ -331,7 +327,7 @@ class Breakers:
     def _add_to_buffer(self, calls: list[_Call]) -> None:
         counts: Counts = {}
         for call in calls:
-            _add(counts, call)
+            _add(counts, call.key, call.counts())
         self._keep(counts, len(calls))
 
     def _keep(self, counts: Counts, number: int) -> None:
@@ -366,17 +362,27 @@ class Breakers:
         return states, behind
 
 
-def _add(counts: Counts, call: _Call) -> None:
-    line = counts.setdefault(call.key, {})
-    for name, number in call.counts().items():
-        line[name] = line.get(name, 0) + number
+def _counts(result: Result, slow: bool, won: int, lost: int) -> dict[str, int]:
+    """What one answer adds to the samples."""
+    line = {"slow": int(slow), "won": int(won), "lost": int(lost)}
+    column = _COLUMNS.get(result)
+    if column is not None:
+        line[column] = 1
+    return line
+
+
+def _add(counts: Counts, key: Key, line: Mapping[str, int]) -> None:
+    known = counts.get(key)
+    if known is None:
+        counts[key] = dict(line)
+        return
+    for name, number in line.items():
+        known[name] = known.get(name, 0) + number
 
 
 def _sum(first: Counts, second: Counts) -> Counts:
-    return {
-        key: {
-            name: first.get(key, {}).get(name, 0) + second.get(key, {}).get(name, 0)
-            for name in first.get(key, {}).keys() | second.get(key, {}).keys()
-        }
-        for key in first.keys() | second.keys()
-    }
+    total: Counts = {}
+    for counts in (first, second):
+        for key, line in counts.items():
+            _add(total, key, line)
+    return total

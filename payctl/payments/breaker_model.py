@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from payctl.gateways.base import Answer, Outcome, RejectKind
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 #: Opens when, in the window, at least this many calls were made and this share of them failed …
 WINDOW_MINUTES = 5
 MIN_CALLS = 10
@@ -67,6 +69,11 @@ class Result(StrEnum):
     @property
     def failed(self) -> bool:
         return self in (Result.TECH_FAIL, Result.NOT_SENT, Result.AUTH)
+
+    @property
+    def matters(self) -> bool:
+        """Whether it can change a breaker, and not only its samples."""
+        return self.failed or self is Result.LIMITED
 
     @property
     def sound(self) -> bool:
@@ -163,7 +170,8 @@ def often_slow(slow: int, calls: int) -> bool:
 
 def minute_of(at: datetime) -> int:
     """Whole minutes since 1970."""
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(minutes=1))
+    since = at - _EPOCH
+    return since.days * 1440 + since.seconds // 60
 
 
 def lease_of(op_class: str) -> timedelta:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from payctl.gateways.base import Capabilities
 from payctl.money import PPM
@@ -22,8 +22,7 @@ MIN_SAMPLES = 50
 DEFAULT_PRIORITY = 100
 
 
-@dataclass(frozen=True, slots=True)
-class RouteRequest:
+class RouteRequest(NamedTuple):
     """A payment to be routed. ``amount_minor`` in minor units of ``currency``.
 
     Attributes:

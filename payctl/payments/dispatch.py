@@ -7,8 +7,7 @@ times within one deadline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -353,17 +352,24 @@ def deadline_s(operation: Operation) -> float:
     return PAYOUT_DEADLINE_S if operation is Operation.PAYOUT else DEADLINE_S
 
 
-@contextmanager
-def once_sent(payment_id: UUID) -> Iterator[None]:
+class once_sent:
     """Around everything after a call: a database that is lost then must not be reported as "nothing
     was sent".
 
     Raises:
         OutcomeOpen: ``database.lost_after_send``.
     """
-    try:
-        yield
-    except Unavailable as error:
-        raise OutcomeOpen(
-            "database.lost_after_send", id=encode("payment", payment_id), cause=error.code
-        ) from error
+
+    __slots__ = ("_payment_id",)
+
+    def __init__(self, payment_id: UUID) -> None:
+        self._payment_id = payment_id
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: object, _traceback: object) -> None:
+        if isinstance(error, Unavailable):
+            raise OutcomeOpen(
+                "database.lost_after_send", id=encode("payment", self._payment_id), cause=error.code
+            ) from error

@@ -231,7 +231,7 @@ class FirstAnswers:
         samples: Sequence[rows.Row],
     ) -> list[tuple[int, Applied]]:
         # One order of payments for all writers, so that two never wait for each other.
-        ordered = sorted(planned, key=lambda each: each.payment.id)
+        ordered = sorted(planned, key=lambda each: each.payment.id.int)
         facts = self._book.facts(tx, [draft for each in ordered for draft in each.drafts])
         if facts is None:
             raise _NotPlain
@@ -287,10 +287,11 @@ class FirstAnswers:
         told, audited = [], []
         for each in planned:
             kind, data = f"payment.{each.payment.status}", announcement(each.payment)
-            id_, now, ids = each.payment.id, each.payment.updated_at, self._db.ids
+            id_, now = each.payment.id, each.payment.updated_at
+            told_id, audited_id = self._db.ids.row(2, now)
             with log.correlated(each.answered.correlation_id):
-                told.append(outbox.row(ids.new(now), now, kind, "payment", id_, 2, data))
-            audited.append(audit.row(ids.new(now), now, actor, kind, "payment", id_, data))
+                told.append(outbox.row(told_id, now, kind, "payment", id_, 2, data))
+            audited.append(audit.row(audited_id, now, actor, kind, "payment", id_, data))
         return told, audited
 
 

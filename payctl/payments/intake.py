@@ -180,7 +180,7 @@ class Intake:
     ) -> _Planned | InvalidInput:
         """The rows of a payment, or why no gateway could ever take it."""
         now, ids = self._db.clock.now(), self._db.ids
-        payment_id, attempt_id = ids.new(now), ids.new(now)
+        payment_id, attempt_id = ids.row(2, now)
         request = self.route_request(wanted, payment_id, at=now)
         decision = self._router.decide(tx, request)
         if decision.chosen is None and (refused := refusal(request, decision)) is not None:
@@ -193,6 +193,7 @@ class Intake:
             )  # fmt: skip
         payment = _payment(wanted, payment_id, now, actor, decision, attempt)
         kind, data = f"payment.{payment.status}", announcement(payment)
+        told_id, audited_id = ids.row(2, now)
         return _Planned(
             wanted,
             Begun(payment, attempt, decision.probe, correlation_id=wanted.correlation_id),
@@ -201,8 +202,8 @@ class Intake:
                 "outcome": "created", "subject_id": payment_id, "response": None,
                 "created_at": now,
             },
-            told=outbox.row(ids.new(now), now, kind, "payment", payment_id, 1, data),
-            audited=audit.row(ids.new(now), now, actor, kind, "payment", payment_id, data),
+            told=outbox.row(told_id, now, kind, "payment", payment_id, 1, data),
+            audited=audit.row(audited_id, now, actor, kind, "payment", payment_id, data),
         )  # fmt: skip
 
     def _give_back(self, planned: _Planned) -> None:

@@ -6,9 +6,9 @@ Pure functions; no SQL, no HTTP, no clock. The tables of states are the ones an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from payctl.gateways.base import FAIL_OVER_CODES, Answer, Capabilities, Outcome, RejectKind
 
@@ -206,8 +206,7 @@ INSUFFICIENT_FLOAT = "insufficient_float"
 AUTHORIZATION_CHECK = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What is known of an attempt when an answer arrives."""
 
     state: AttemptState
@@ -223,8 +222,7 @@ class Seen:
     completing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What an answer does to an attempt.
 
     ``changed`` is false where the answer proves nothing new: only the time of the next look moves.

@@ -6,7 +6,6 @@ record, so that the same fact can never be posted twice whichever door it comes 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from payctl.gateways.base import Fee
@@ -35,7 +34,7 @@ def settled_capture(
     """
     taken_over, pending = accounts.OPENING_MIGRATION, accounts.wallet(payment.organiser, "pending")
     legs = tuple(
-        replace(leg, account=taken_over) if leg.account == pending else leg
+        leg._replace(account=taken_over) if leg.account == pending else leg
         for leg in sale.capture_legs(payment, part, taken_over)
     )
     return Draft("capture_settled", key, legs, actor, payment.id, meta=_meta(attempt))

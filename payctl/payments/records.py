@@ -12,7 +12,8 @@ from payctl.gateways.base import Destination, Reference
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState, Seen, Way
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# The two below have no slots: the fields in their ``__dict__`` are their rows, see ``row_of``.
+@dataclass(frozen=True, kw_only=True)
 class Payment:
     """A payment. Amounts in minor units of ``currency``; the defaults are those of a new one."""
 
@@ -75,7 +76,7 @@ class Payment:
         return (self.route or {}).get("imported")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One request to one provider; the defaults are those of a new one."""
 
@@ -215,9 +216,11 @@ def refund_of(row: Mapping[str, Any]) -> Refund:
 
 def changed(what: Record, **values: Any) -> Record:
     """*what* with other *values*: ``dataclasses.replace`` for records of many fields."""
-    return type(what)(**(row_of(what) | values))
+    new = object.__new__(type(what))
+    new.__dict__.update(what.__dict__, **values)
+    return new
 
 
-def row_of(what: Payment | Attempt) -> dict[str, Any]:
+def row_of(what: Payment | Attempt) -> Mapping[str, Any]:
     """A record as the row of its table: the fields are the columns."""
-    return {name: getattr(what, name) for name in what.__slots__}
+    return what.__dict__

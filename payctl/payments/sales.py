@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from payctl.commissions.model import Rate, give_back, split, split_own_sale
 from payctl.ledger import accounts
@@ -19,8 +19,7 @@ from payctl.ledger.model import Leg, cr, dr
 from payctl.payments.records import Payment
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """What one capture or refund moves, in minor units of the sale's currency.
 
     For an agent the three sum to the amount; for a principal income and VAT do, and the owner's

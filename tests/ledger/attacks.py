@@ -131,8 +131,8 @@ def insert_copy(tx: sa.Connection, key: str, new_id: UUID, table_suffix: str = "
             .order_by(entry.c.stripe, entry.c.version.desc()).limit(1)
         ).one()  # fmt: skip
         entries.append(
-            (last.account_id, dataclasses.replace(
-                each, version=last.version + 1, stripe=last.stripe,
+            (last.account_id, each._replace(
+                version=last.version + 1, stripe=last.stripe,
                 balance_after_minor=last.balance_after_minor + each.amount_minor,
             ))
         )  # fmt: skip
@@ -315,7 +315,7 @@ def inserted_without_balance(tx: sa.Connection, book: Proven) -> None:
     rows = tx.execute(sa.select(entry.c.account_id).where(entry.c.journal_id == old.id)
                       .order_by(entry.c.leg))  # fmt: skip
     accounts = [row.account_id for row in rows]
-    entries = tuple(dataclasses.replace(each, version=99) for each in old.entries)
+    entries = tuple(each._replace(version=99) for each in old.entries)
     new = dataclasses.replace(old, id=book.db.ids.new(), posting_key="extra", entries=entries)
     insert(tx, new, accounts)
 

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from payctl.clock import ManualClock
+from payctl.db import audit
 from payctl.db.engine import Database
 from payctl.db.metadata import load
 from payctl.ids import seeded
@@ -118,8 +119,9 @@ def book(db_url: str, clock: ManualClock, tmp_path: Path) -> Any:
 def test_the_short_way_writes_what_the_long_way_writes(
     book: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Each connection keeps to a stripe of its own, and the two ways use different ones.
+    # Each connection keeps to a stripe and a chain of its own, and the two ways use different ones.
     monkeypatch.setattr(posting, "stripe_of", lambda _tx, _stripes: 0)
+    monkeypatch.setattr(audit, "chain_of", lambda _db, _tx: 0)
     short = book()
     run(short, STORIES[name])
     short.check()

@@ -333,6 +333,6 @@ def test_what_is_decided_for_alike_payments_is_what_each_would_get(
     first: RouteRequest, second: RouteRequest, several: list[Candidate], rules: list[Rule]
 ) -> None:
     """The router decides once for payments that differ in amount and id alone."""
-    alike = replace(first, amount_minor=second.amount_minor, key=second.key)
+    alike = first._replace(amount_minor=second.amount_minor, key=second.key)
     matching = [rule for rule in rules if rule.matches(first)]
     assert Field(first, several, matching).rank(alike) == rank(alike, several, rules)
