@@ -7,12 +7,13 @@ holds both against each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 _Item = TypeVar("_Item", sa.Table, sa.Index)
 
@@ -81,6 +82,33 @@ def partial_index(
     condition = sa.text(where) if isinstance(where, str) else where
     index = sa.Index(name, *columns, unique=unique, info={"where": condition})
     return _for_later(index, {"postgresql_where": condition, "sqlite_where": condition})
+
+
+class one_of(sa.sql.functions.FunctionElement[bool]):
+    """Whether *column* holds one of *words* (not NULL); for constraints, for indexes, and for
+    queries that an index with this very condition shall answer.
+
+    A list on PostgreSQL. SQLite would fill a table of its own with a list, each time a row is
+    written, so there it is one comparison after the other.
+    """
+
+    # Without a type: SQLAlchemy would compare a boolean with 1 on SQLite.
+    inherit_cache = True
+
+    def __init__(self, column: sa.ColumnElement[str], words: Sequence[str]) -> None:
+        super().__init__(column, *(sa.literal_column(f"'{word}'", sa.Text) for word in words))
+
+
+@compiles(one_of)
+def _list(element: one_of, compiler: sa.sql.compiler.SQLCompiler, **how: Any) -> str:
+    column, *words = (compiler.process(each, **how) for each in element.clauses)
+    return f"{column} IN ({', '.join(words)})"
+
+
+@compiles(one_of, "sqlite")
+def _comparisons(element: one_of, compiler: sa.sql.compiler.SQLCompiler, **how: Any) -> str:
+    column, *words = (compiler.process(each, **how) for each in element.clauses)
+    return f"({' OR '.join(f'{column} = {word}' for word in words)})"
 
 
 def _for_later(item: _Item, options: Mapping[str, Any]) -> _Item:

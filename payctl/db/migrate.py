@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.config import Config as AlembicConfig
 
 #: The revision this program works with: the newest in ``alembic/versions``.
-HEAD = "0012_by_index"
+HEAD = "0013_comparisons"
 #: Between two statements of a frozen file.
 SEPARATOR = "\n-- next\n"
 VERSION_TABLE = "alembic_version"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -84,7 +83,7 @@ def _waiting(tx: sa.Connection, where: sa.ColumnElement[bool]) -> list[Waiting]:
     name = _apart(c.gateway_account)
     query = (
         sa.select(name, sa.func.count(), sa.func.min(c.created_at))
-        .where(_as_indexed(attempt, "attempt_due"), where)
+        .where(_as_indexed(tx, attempt, "attempt_due"), where)
         .group_by(sa.text("1"))
         .order_by(sa.text("1"))
     )
@@ -104,7 +103,7 @@ def inbox(tx: sa.Connection) -> list[InboxLag]:
         rows.setdefault(name, {}).update(waiting=int(number), oldest_at=oldest)
     ended = (
         sa.select(c.account, c.state, sa.func.count())
-        .where(_as_indexed(webhook_event, "ix_webhook_event_dead"))
+        .where(_as_indexed(tx, webhook_event, "ix_webhook_event_dead"))
         .group_by(c.account, c.state)
     )
     for name, state, number in tx.execute(ended):
@@ -179,7 +178,7 @@ def unapplied_receipts(tx: sa.Connection, names: Iterable[str]) -> list[tuple[st
 def open_cases(tx: sa.Connection) -> Mapping[str, int]:
     """How many cases of each kind wait for a person."""
     c = case_record.c
-    unresolved = _as_indexed(case_record, "uq_case_record_open")
+    unresolved = _as_indexed(tx, case_record, "uq_case_record_open")
     query = sa.select(c.kind, sa.func.count()).where(unresolved).group_by(c.kind)
     return {kind: int(number) for kind, number in tx.execute(query.order_by(c.kind))}
 
@@ -209,11 +208,10 @@ def _apart(name: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     return sa.func.coalesce(name, "")
 
 
-@cache
-def _as_indexed(table: sa.Table, name: str) -> sa.TextClause:
+def _as_indexed(tx: sa.Connection, table: sa.Table, name: str) -> sa.TextClause:
     """The condition of a partial index in its own words: so the database knows that the index holds
     all that is asked for, and reads nothing else.
     """
     [index] = [each for each in table.indexes if each.name == name]
-    where = index.info["where"]
-    return sa.text(str(where.compile(compile_kwargs={"literal_binds": True})))
+    where = index.info["where"].compile(tx, compile_kwargs={"literal_binds": True})
+    return sa.text(str(where))

@@ -197,16 +197,22 @@ def _hex(value: UUID | None) -> str:
 
 # -- SQLite ----------------------------------------------------------------------------------------
 
-_CLOSED_ACCOUNT = "SELECT 1 FROM account WHERE id = ? AND status = 'closed'"
+#: By the index of closed accounts, which is small and mostly empty: SQLite would read the account.
+_CLOSED_ACCOUNT = (
+    "SELECT 1 FROM account INDEXED BY ix_account_closed WHERE id = ? AND status = 'closed'"
+)
 _CLOSED_MONTH = "SELECT 1 FROM period WHERE yyyymm >= ? AND state <> 'open'"
 _CLAIM = (
     "INSERT INTO idempotency (scope, key, fingerprint, outcome, subject_id, created_at)"
     " VALUES ('journal', ?, ?, 'posted', ?, ?) ON CONFLICT DO NOTHING"
 )
 _UNCLAIM = "DELETE FROM idempotency WHERE scope = 'journal' AND key = ? AND subject_id = ?"
+# Nobody writes between the two: the transaction began with SQLite's one write lock. RETURNING would
+# fill a table of its own.
+_BALANCE = "SELECT posted_minor, version FROM balance WHERE account_id = ? AND stripe = ?"
 _MOVE = (
     "UPDATE balance SET posted_minor = posted_minor + ?, version = version + ?"
-    " WHERE account_id = ? AND stripe = ? RETURNING posted_minor, version"
+    " WHERE account_id = ? AND stripe = ?"
 )
 _ENTRY = (
     "INSERT INTO entry (journal_id, leg, account_id, stripe, currency, amount_minor,"
@@ -228,40 +234,44 @@ def _write_sqlite(tx: sa.Connection, laid_out: Batch) -> list[Posted] | Unwritte
     ]
     if any(driver_execute(tx, sql, (value,)).fetchone() for sql, value in looks):
         return Unwritten.STALE
+    ids = [each.id.bytes for each in journals]
     claims = [
-        (each.draft.posting_key, each.fingerprint, each.id.bytes, to_micros(each.posted_at))
-        for each in journals
+        (each.draft.posting_key, each.fingerprint, id_, to_micros(each.posted_at))
+        for each, id_ in zip(journals, ids, strict=True)
     ]
     if driver_executemany(tx, _CLAIM, claims) != len(claims):
         driver_executemany(tx, _UNCLAIM, [(claim[0], claim[2]) for claim in claims])
         return Unwritten.TAKEN
-    running = [(0, 0)]
-    for slot in laid_out.slots:
-        side, id_ = slot.account.side, slot.account.id.bytes
-        row = driver_execute(
-            tx, _MOVE, (side * slot.delta_minor, slot.entries, id_, slot.stripe)
-        ).fetchone()
-        running.append((side * row[0] - slot.delta_minor, row[1] - slot.entries))
+    places = [(slot.account.id.bytes, slot.stripe) for slot in laid_out.slots]
+    running = []
+    for slot, place in zip(laid_out.slots, places, strict=True):
+        posted_minor, version = driver_execute(tx, _BALANCE, place).fetchone()
+        running.append((slot.account.side * posted_minor, version))
+    moves = [
+        (slot.account.side * slot.delta_minor, slot.entries, *place)
+        for slot, place in zip(laid_out.slots, places, strict=True)
+    ]
+    driver_executemany(tx, _MOVE, moves)
     after_minor, versions, entries, contents = [], [], [], list(laid_out.heads)
-    for number, place, slot, currency, amount_minor, covered in laid_out.legs:
-        minor, version = running[slot.place]
-        minor, version = running[slot.place] = minor + amount_minor, version + 1
+    for number, leg, slot, currency, amount_minor, covered in laid_out.legs:
+        at = slot.place - 1
+        minor, version = running[at]
+        minor, version = running[at] = minor + amount_minor, version + 1
         after_minor.append(minor)
         versions.append(version)
-        entries.append(
-            (journals[number - 1].id.bytes, place, slot.account.id.bytes, slot.stripe, currency,
-             amount_minor, minor, version)
-        )  # fmt: skip
+        entries.append((ids[number - 1], leg, *places[at], currency, amount_minor, minor, version))
         contents[number - 1] += covered + content.leg_tail(minor, version)
     driver_executemany(tx, _ENTRY, entries)
     driver_executemany(
         tx, _JOURNAL,
         [
-            (each.id.bytes, each.draft.kind, each.draft.posting_key, to_micros(each.posted_at),
+            (id_, each.draft.kind, each.draft.posting_key, to_micros(each.posted_at),
              to_micros(each.effective_at), each.period, len(each.draft.legs),
              _bytes(each.draft.reverses_id), _bytes(each.draft.payment_id), each.draft.actor,
              each.draft.reason, meta, content.digest(bytes_))
-            for each, meta, bytes_ in zip(journals, laid_out.metas, contents, strict=True)
+            for id_, each, meta, bytes_ in zip(
+                ids, journals, laid_out.metas, contents, strict=True
+            )
         ],
     )  # fmt: skip
     return laid_out.posted(after_minor, versions)

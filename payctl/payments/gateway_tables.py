@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, table
+from payctl.db.metadata import append_only, one_of, table
 from payctl.db.types import Id, Int, Json, Moment, Text
 
 #: Calls that fail together. Reads have their own breaker, so that unknown outcomes are still asked
@@ -18,11 +18,7 @@ SETTING_STATES = ("enabled", "disabled", "draining")
 BREAKER_STATES = ("closed", "open", "half_open")
 #: Sample rows per minute, account and class: writers of one hot gateway spread over them.
 STRIPES = 16
-
-
-def _one_of(column: str, words: tuple[str, ...]) -> str:
-    return f"{column} IN ({', '.join(repr(word) for word in words)})"
-
+_STATE, _OP_CLASS = sa.column("state", Text), sa.column("op_class", Text)
 
 #: Whether an account takes work. After ``until`` a disabled or draining account is enabled again.
 gateway_setting = table(
@@ -34,7 +30,7 @@ gateway_setting = table(
     sa.Column("reason", Text, nullable=False),
     sa.Column("actor", Text, nullable=False),
     sa.Column("at", Moment, nullable=False),
-    sa.CheckConstraint(_one_of("state", SETTING_STATES), name="state"),
+    sa.CheckConstraint(one_of(_STATE, SETTING_STATES), name="state"),
     sa.CheckConstraint("state <> 'enabled' OR until IS NULL", name="until"),
     sa.CheckConstraint("length(trim(reason)) > 0", name="reason"),
     sa.Index("ix_gateway_setting_account", "account", "id"),
@@ -120,8 +116,8 @@ breaker = table(
     sa.Column("forced_by", Text),
     sa.Column("forced_until", Moment),
     sa.Column("version", Int, nullable=False, server_default="0"),
-    sa.CheckConstraint(_one_of("op_class", OP_CLASSES), name="op_class"),
-    sa.CheckConstraint(_one_of("state", BREAKER_STATES), name="state"),
+    sa.CheckConstraint(one_of(_OP_CLASS, OP_CLASSES), name="op_class"),
+    sa.CheckConstraint(one_of(_STATE, BREAKER_STATES), name="state"),
     sa.CheckConstraint("state = 'half_open' OR probe_owner IS NULL", name="probe"),
     sa.CheckConstraint(
         "(probe_owner IS NULL) = (probe_lease_until IS NULL)",
@@ -151,7 +147,7 @@ breaker_sample = table(
     sa.Column("retries", Int, nullable=False, server_default="0"),
     sa.Column("won", Int, nullable=False, server_default="0"),
     sa.Column("lost", Int, nullable=False, server_default="0"),
-    sa.CheckConstraint(_one_of("op_class", OP_CLASSES), name="op_class"),
+    sa.CheckConstraint(one_of(_OP_CLASS, OP_CLASSES), name="op_class"),
 )
 
 #: Every change of a breaker's state and who or what made it.

@@ -29,7 +29,6 @@ from payctl.payments.details import (
     RefundFilter,
 )
 from payctl.payments.model import (
-    LIVE_ATTEMPT_STATES,
     AttemptState,
     Operation,
     PaymentStatus,
@@ -119,10 +118,7 @@ class Queries:
 
     def unfinished(self, before: datetime, limit: int) -> list[UUID]:
         """Payments with a live attempt that was begun before *before*, oldest first."""
-        live = sa.select(t.attempt.c.payment_id).where(
-            t.attempt.c.state.in_([str(state) for state in LIVE_ATTEMPT_STATES]),
-            t.attempt.c.created_at < before,
-        )
+        live = sa.select(t.attempt.c.payment_id).where(t.LIVE, t.attempt.c.created_at < before)
         query = sa.select(t.payment.c.id).where(t.payment.c.id.in_(live))
         with self._db.read() as tx:
             return list(tx.execute(query.order_by(t.payment.c.id).limit(limit)).scalars())
@@ -130,10 +126,7 @@ class Queries:
     def due(self, limit: int) -> list[UUID]:
         """Payments that a run of ``payments sync`` would begin with now, oldest first."""
         now = self._db.clock.now()
-        live = [str(state) for state in LIVE_ATTEMPT_STATES]
-        attempts = sa.select(t.attempt.c.payment_id).where(
-            t.attempt.c.state.in_(live), t.attempt.c.next_check_at <= now
-        )
+        attempts = sa.select(t.attempt.c.payment_id).where(t.LIVE, t.attempt.c.next_check_at <= now)
         query = sa.select(t.payment.c.id).where(
             sa.or_(t.payment.c.next_check_at <= now, t.payment.c.id.in_(attempts))
         )

@@ -205,7 +205,7 @@ def leaving_minor(tx: sa.Connection, account: str, currency: str) -> int:
     a = t.attempt.c
     query = sa.select(sa.func.coalesce(sa.func.sum(a.amount_minor), 0)).where(
         a.operation == Operation.PAYOUT, a.gateway_account == account, a.currency == currency,
-        a.state.in_(_LIVE),
+        t.LIVE,
     )  # fmt: skip
     return int(tx.execute(query).scalar_one())
 
@@ -279,7 +279,7 @@ def due_attempts(tx: sa.Connection, now: datetime, limit: int) -> list[UUID]:
     query = (
         sa.select(t.attempt.c.id)
         .where(
-            t.attempt.c.state.in_(_LIVE),
+            t.LIVE,
             t.attempt.c.next_check_at <= now,
             sa.or_(t.attempt.c.lease_until.is_(None), t.attempt.c.lease_until <= now),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from payctl.db.metadata import append_only, partial_index, table
+from payctl.db.metadata import append_only, one_of, partial_index, table
 from payctl.db.types import Bytes, Flag, Id, Int, Json, Moment, Text
 from payctl.gateways.disputes import DisputeStatus
 from payctl.payments.model import (
@@ -20,15 +20,12 @@ from payctl.payments.model import (
     Way,
 )
 
-
-def _in(column: str, values: object) -> str:
-    words = ", ".join(f"'{value}'" for value in sorted(str(v) for v in values))  # type: ignore[attr-defined]
-    return f"{column} IN ({words})"
-
-
-_TERMINAL_PAYMENT = _in("status", [s for s in PaymentStatus if s.terminal])
-_LIVE = _in("state", LIVE_ATTEMPT_STATES)
-_RESTING_REFUND = _in("state", [s for s in RefundState if s.resting])
+_STATUS, _STATE = sa.column("status", Text), sa.column("state", Text)
+_OPERATION, _REFERENCE = sa.column("operation", Text), sa.column("provider_reference", Text)
+_TO_CHECK = sa.column("next_check_at", Int).is_not(None)
+_TERMINAL_PAYMENT = one_of(_STATUS, sorted(s for s in PaymentStatus if s.terminal))
+_LIVE = one_of(_STATE, sorted(LIVE_ATTEMPT_STATES))
+_RESTING_REFUND = one_of(_STATE, sorted(s for s in RefundState if s.resting))
 
 payment = table(
     "payment",
@@ -77,9 +74,9 @@ payment = table(
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
     sa.Column("next_check_at", Moment),
-    sa.CheckConstraint(_in("status", PaymentStatus), name="status"),
+    sa.CheckConstraint(one_of(_STATUS, sorted(PaymentStatus)), name="status"),
     sa.CheckConstraint("amount_minor > 0", name="amount"),
-    sa.CheckConstraint(f"{_TERMINAL_PAYMENT} OR next_check_at IS NOT NULL", name="due"),
+    sa.CheckConstraint(sa.or_(_TERMINAL_PAYMENT, _TO_CHECK), name="due"),
     sa.CheckConstraint(
         "captured_minor >= 0 AND captured_minor <= amount_minor AND authorized_minor >= 0"
         " AND authorized_minor <= amount_minor",
@@ -159,10 +156,10 @@ refund = table(
     #: where a payout goes: the account the provider named as the one that paid
     sa.Column("destination", Json),
     sa.CheckConstraint("amount_minor > 0", name="amount"),
-    sa.CheckConstraint(_in("way", Way), name="way"),
+    sa.CheckConstraint(one_of(sa.column("way", Text), sorted(Way)), name="way"),
     sa.CheckConstraint("source IN ('sale', 'unapplied')", name="source"),
-    sa.CheckConstraint(_in("state", RefundState), name="state"),
-    sa.CheckConstraint(f"{_RESTING_REFUND} OR next_check_at IS NOT NULL", name="due"),
+    sa.CheckConstraint(one_of(_STATE, sorted(RefundState)), name="state"),
+    sa.CheckConstraint(sa.or_(_RESTING_REFUND, _TO_CHECK), name="due"),
     sa.Index("ix_refund_payment", "payment_id"),
     partial_index("refund_due", "next_check_at", where="next_check_at IS NOT NULL"),
 )
@@ -210,8 +207,8 @@ attempt = table(
     #: the key that accompanies taking what the customer approved, and when it was first sent
     sa.Column("completion_key", Text),
     sa.Column("completion_at", Moment),
-    sa.CheckConstraint(_in("operation", Operation), name="operation"),
-    sa.CheckConstraint(f"NOT ({_LIVE}) OR next_check_at IS NOT NULL", name="due"),
+    sa.CheckConstraint(one_of(_OPERATION, sorted(Operation)), name="operation"),
+    sa.CheckConstraint(sa.or_(sa.not_(_LIVE), _TO_CHECK), name="due"),
     sa.CheckConstraint("receipt IS NULL OR receipt IN ('order', 'unapplied')", name="receipt"),
     sa.UniqueConstraint("gateway_account", "our_reference"),
     sa.UniqueConstraint("gateway_account", "idempotency_key"),
@@ -223,12 +220,17 @@ attempt = table(
         "operation",
         "provider_reference",
         unique=True,
-        where="operation IN ('collect', 'payout', 'refund') AND provider_reference IS NOT NULL",
+        where=sa.and_(one_of(_OPERATION, ("collect", "payout", "refund")), _REFERENCE.is_not(None)),
     ),
     partial_index("attempt_due", "next_check_at", where=_LIVE),
     sa.Index("ix_attempt_payment", "payment_id"),
-    sa.Index("ix_attempt_reference", "provider_reference"),
+    partial_index(
+        "ix_attempt_reference", "provider_reference", where="provider_reference IS NOT NULL"
+    ),
 )
+
+#: The condition of ``attempt_due`` and ``attempt_live``, for queries that they shall answer.
+LIVE = one_of(attempt.c.state, sorted(LIVE_ATTEMPT_STATES))
 
 #: Secrets that a provider gave for an attempt, as SHA-256: a webhook that proves itself by such a
 #: token names nothing else, and is found by it without a look at every attempt.
@@ -287,7 +289,7 @@ dispute = table(
     sa.Column("updated_at", Moment, nullable=False),
     sa.Column("next_check_at", Moment),
     sa.CheckConstraint("amount_minor > 0", name="amount"),
-    sa.CheckConstraint(_in("status", DisputeStatus), name="status"),
+    sa.CheckConstraint(one_of(_STATUS, sorted(DisputeStatus)), name="status"),
     sa.CheckConstraint("response IS NULL OR response IN ('accept', 'contest')", name="response"),
     sa.CheckConstraint(
         "withdrawn_minor >= 0 AND frozen_minor >= 0 AND lost_minor >= 0", name="money"

@@ -1,5 +1,5 @@
-"""Goal 8: SQLite with ``synchronous=FULL``, one payment a commit, against a debit-credit of the
-same database through the bare driver.
+"""Goal 8: SQLite with ``synchronous=FULL``, one payment a commit, and the ledger's part alone,
+against a debit-credit of the same database through the bare driver.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -33,7 +33,14 @@ TELLERS = 10
 def captures(bench: Bench) -> Iterator[Result]:
     folder = Path(tempfile.mkdtemp(prefix="payctl-bench-"))
     try:
-        yield _captures(bench, folder)
+        url, reference = f"sqlite:///{folder / 'book.sqlite3'}", str(folder / "reference.sqlite3")
+        db = Database(url)
+        migrate.upgrade(db)
+        sales.open_accounts(db)
+        db.dispose()
+        _make_reference(reference)
+        yield _captures(bench, url, reference)
+        yield _journals(bench, url, reference)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -60,23 +67,9 @@ def debit_credit(_number: int, path: str) -> Step:
     return step
 
 
-def _captures(bench: Bench, folder: Path) -> Result:
-    url, reference = f"sqlite:///{folder / 'book.sqlite3'}", str(folder / "reference.sqlite3")
-    db = Database(url)
-    migrate.upgrade(db)
-    sales.open_accounts(db)
-    db.dispose()
-    _make_reference(reference)
-
-    def ours(number: int) -> Run:
-        name = f"embedded{number}"
-        each = round(READY_PER_S * bench.seconds)
-        return measure(posting.captured, url, name, each, processes=1, seconds=bench.seconds)
-
-    def theirs(_round: int) -> Run:
-        return measure(debit_credit, reference, processes=1, seconds=bench.seconds)
-
-    raw, posted = bench.in_turn("8: SQLite", theirs, ours)
+def _captures(bench: Bench, url: str, reference: str) -> Result:
+    each = round(READY_PER_S * bench.seconds)
+    raw, posted = _in_turn(bench, "8: captures", reference, posting.captured, url, each)
     ensure_sound(url, payments=True)
     ratio = rate_ratio(posted, raw)
     return Result(
@@ -89,6 +82,36 @@ def _captures(bench: Bench, folder: Path) -> Result:
         cpu(posted),
         load(),
     )
+
+
+def _journals(bench: Bench, url: str, reference: str) -> Result:
+    """Goal 8 without what stands above the ledger: it says what of the time is the ledger's."""
+    raw, posted = _in_turn(bench, "8: journals", reference, posting.journal, url)
+    ensure_sound(url, payments=False)
+    return Result(
+        "8 ledger",
+        "SQLite, synchronous=FULL: one journal a commit, the ledger alone; one process",
+        f"sqlite3 debit-credit {with_p99(raw)}",
+        with_p99(posted),
+        rate_ratio(posted, raw),
+        cpu=cpu(posted),
+        load=load(),
+    )
+
+
+def _in_turn(
+    bench: Bench, what: str, reference: str, make: Callable[..., Step], url: str, *more: object
+) -> tuple[list[Run], list[Run]]:
+    """The debit-credit and what *make* returns, round by round."""
+
+    def theirs(_round: int) -> Run:
+        return measure(debit_credit, reference, processes=1, seconds=bench.seconds)
+
+    def ours(number: int) -> Run:
+        name = f"embedded{number}"
+        return measure(make, url, name, *more, processes=1, seconds=bench.seconds)
+
+    return bench.in_turn(what, theirs, ours)
 
 
 def _make_reference(path: str) -> None:

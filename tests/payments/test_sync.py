@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -34,6 +35,22 @@ def stranger(gateway: SandboxGateway, amount: int = 777) -> None:
         PaymentRequest(f"foreign-{amount}", f"key-{amount}", amount, "EUR", "card")
     )
     assert answer.outcome == "succeeded"
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_what_is_due_is_found_without_a_look_at_every_attempt(kit: Kit) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def hear(_c: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> None:
+        asked.append((sql, parameters))
+
+    with kit.app.db.read() as tx:
+        sa.event.listen(kit.app.db.engine, "before_cursor_execute", hear)
+        store.due_attempts(tx, kit.app.db.clock.now(), 10)
+        sa.event.remove(kit.app.db.engine, "before_cursor_execute", hear)
+        [(sql, parameters)] = [each for each in asked if each[0].startswith("SELECT")]
+        plan = str(tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", parameters).all())
+    assert "USING INDEX attempt_due" in plan
 
 
 def test_a_webhook_resolves_an_unknown_before_the_janitor(kit: Kit) -> None:
