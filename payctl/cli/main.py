@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -98,14 +99,24 @@ def _dispatch(session: Session, words: list[str]) -> int:
     name, *rest = words or ["today"]
     if name not in NOUNS:
         raise _unknown(name)
-    return _guarded(session, lambda: build(name), rest, f"payctl {name}")
+    return _guarded(session, lambda: build(name, rest[:1]), rest, f"payctl {name}")
 
 
-def build(name: str) -> Any:
-    """The Typer command of a noun; imports its module."""
+def build(name: str, verb: Sequence[str] = ()) -> Any:
+    """The Typer command of a noun; imports its module.
+
+    Where *verb* names one of its verbs it has no other: to build them all, each with its options,
+    takes longer than to run one.
+    """
     import typer
 
-    return typer.main.get_command(import_module(NOUNS[name].module).app)
+    app = import_module(NOUNS[name].module).app
+    commands = [each for each in app.registered_commands if each.name in verb]
+    groups = [each for each in app.registered_groups if each.name in verb]
+    if commands or groups:
+        app = copy(app)
+        app.registered_commands, app.registered_groups = commands, groups
+    return typer.main.get_command(app)
 
 
 def _guarded(session: Session, make: Callable[[], Any], words: list[str], prog: str) -> int:

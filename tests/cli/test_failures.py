@@ -38,7 +38,7 @@ def boom(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
             raise raised[0]
         finish(ExitCode.OPEN)
 
-    monkeypatch.setattr(main, "build", lambda name: typer.main.get_command(app))
+    monkeypatch.setattr(main, "build", lambda *_: typer.main.get_command(app))
     yield raised
 
 
@@ -152,7 +152,7 @@ def test_the_session_ends_with_the_line() -> None:
 def test_payctl_alone_is_today(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def build(name: str) -> object:
+    def build(name: str, *_verb: object) -> object:
         asked.append(name)
         raise NotFound("config.no_file", path="x")
 

@@ -46,6 +46,25 @@ for noun in sys.argv[1:]:
         print(noun, code, sorted(new), file=sys.stderr)
 """
 
+#: Runs a command as ``payctl`` does, and says how often the collector of garbage ran meanwhile,
+#: whether it has less to do at the end, and whether it works as usual after many objects.
+COLLECTIONS = """
+import gc, sys
+usual = gc.get_threshold()
+def runs():
+    return sum(each["collections"] for each in gc.get_stats())
+before = runs()
+sys.argv = ["payctl", *sys.argv[1:]]
+from payctl.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+during, frozen = runs() - before, gc.get_freeze_count() > 0
+kept = [[] for _ in range(200_000)]
+print(during, frozen, gc.get_threshold() == usual, file=sys.stderr)
+"""
+
 
 def loaded(home: Path, *words: str) -> tuple[set[str], int, str]:
     done = subprocess.run(
@@ -110,6 +129,18 @@ def test_a_list_on_sqlite_imports_the_database_library_and_nothing_else(tmp_path
     # SQLAlchemy imports a whole dialect for one option of one table.
     assert "sqlalchemy.dialects.postgresql" not in modules
     assert "payctl.cli.batch" not in modules
+
+
+@pytest.mark.parametrize("words", [["help", "money"], ["payments", "list"]])
+def test_a_short_command_collects_no_garbage_and_a_long_one_does(
+    tmp_path: Path, words: list[str]
+) -> None:
+    loaded(tmp_path, *words)  # makes the book, which is no short command
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTIONS, *words], capture_output=True, text=True, check=True,
+        cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "LANG": "C"},
+    )  # fmt: skip
+    assert done.stderr.split() == ["0", "True", "True"]
 
 
 def test_config_show_reads_no_database(tmp_path: Path) -> None:
