@@ -39,7 +39,6 @@ PREPARE_FROM = 3
 RETRIES = 3
 _RETRY_STATES = {"40001", "40P01"}
 _AT_COMMIT = "payctl_at_commit"
-_SET_BY_INDEX = "; ".join(f"SET {name} = {value}" for name, value in BY_INDEX.items())
 
 
 class Database:
@@ -75,7 +74,12 @@ class Database:
         self._own = threading.local()
         self._owned: WeakSet[sa.Connection] = WeakSet()
         self._prepared = prepared
-        self.engine = self._sqlite() if self.is_sqlite else self._postgresql(pool_size)
+        if self.is_sqlite:
+            self.engine = self._one_by_one = self._sqlite()
+        else:
+            self.engine = self._postgresql(pool_size)
+            # For connections that do nothing but look rows up by their keys.
+            self._one_by_one = self._postgresql(pool_size, **BY_INDEX)
 
     # -- transactions ---------------------------------------------------------------------------
 
@@ -213,33 +217,17 @@ class Database:
             else:
                 connection.rollback()
         if connection is None:
-            connection = self._new_own()
+            options = {"payctl_own": True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+            connection = self._one_by_one.connect().execution_options(**options)
             self._own.connection = connection
             self._owned.add(connection)
-        return connection
-
-    def _new_own(self) -> sa.Connection:
-        if self.is_sqlite:
-            return self.engine.connect().execution_options(payctl_own=True)
-        connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        # Its settings are not for others: it never goes back to the pool.
-        connection.detach()
-        connection.exec_driver_sql(_SET_BY_INDEX)
-        connection.rollback()
         return connection
 
     def dispose(self) -> None:
         """Close all connections."""
         self.close_own()
         self.engine.dispose()
-
-    def leave(self) -> None:
-        """Give back the connection that this thread keeps: for a thread that ends before us."""
-        connection: sa.Connection | None = getattr(self._own, "connection", None)
-        if connection is not None:
-            del self._own.connection
-            self._owned.discard(connection)
-            connection.close()
+        self._one_by_one.dispose()
 
     def close_own(self) -> None:
         """Close the connections that threads keep."""
@@ -297,22 +285,24 @@ class Database:
 
         return engine
 
-    def _postgresql(self, pool_size: int) -> sa.Engine:
+    def _postgresql(self, pool_size: int, **settings: str) -> sa.Engine:
         if (
             not self.book.isidentifier()
             or not self.book.isascii()
             or self.book != self.book.lower()
         ):
             raise NotConfigured("config.bad_book", book=self.book)
+        # Statements here are short: compiling one takes longer than running it.
+        settings |= {
+            "search_path": self.book, "timezone": "UTC", "lock_timeout": "20s", "jit": "off",
+        }  # fmt: skip
         engine = sa.create_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=10,
             pool_pre_ping=True,
             connect_args={
-                # Statements here are short: compiling one takes longer than running it.
-                "options": f"-c search_path={self.book} -c timezone=UTC -c lock_timeout=20s"
-                " -c jit=off",
+                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "payctl",
                 "prepare_threshold": PREPARE_FROM if self._prepared else None,
