@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from payctl.gateways.base import FAIL_OVER_CODES, Answer, Capabilities, Outcome, RejectKind
+from payctl.gateways.outcome import FAIL_OVER_CODES, Outcome, RejectKind
+
+if TYPE_CHECKING:
+    from payctl.gateways.base import Answer, Capabilities
 
 
 class PaymentStatus(StrEnum):

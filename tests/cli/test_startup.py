@@ -17,6 +17,13 @@ HEAVY = {
     "sqlalchemy", "stripe", "httpx", "reportlab", "alembic", "jinja2", "psycopg", "pydantic",
     "rich",
 }  # fmt: skip
+#: What acts, explains and serves, which whoever lists rows pays for in vain.
+NOT_FOR_A_LIST = {
+    "payctl.cli.batch", "payctl.cli.money_lines", "payctl.gateways.base", "payctl.gateways.http",
+    "payctl.gateways.registry", "payctl.insight.whereabouts", "payctl.ledger.accounts",
+    "payctl.payments.dispatch", "payctl.payments.dispute_records", "payctl.payments.service",
+    "sqlalchemy.orm", "sqlalchemy.ext", "greenlet",
+}  # fmt: skip
 PROBE = """
 import sys
 sys.argv = ["payctl", *sys.argv[1:]]
@@ -128,7 +135,7 @@ def test_a_list_on_sqlite_imports_the_database_library_and_nothing_else(tmp_path
     assert modules & HEAVY == {"sqlalchemy"}
     # SQLAlchemy imports a whole dialect for one option of one table.
     assert "sqlalchemy.dialects.postgresql" not in modules
-    assert "payctl.cli.batch" not in modules
+    assert not modules & NOT_FOR_A_LIST
 
 
 @pytest.mark.parametrize("words", [["help", "money"], ["payments", "list"]])
