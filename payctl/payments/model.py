@@ -148,10 +148,8 @@ class RefundState(StrEnum):
     @property
     def reserves(self) -> bool:
         """True while the amount is set aside on the payment."""
-        return self in _MOVING_REFUND or self in (
-            RefundState.AWAITING_APPROVAL,
-            RefundState.REVERSED,
-        )
+        at_rest = (RefundState.AWAITING_APPROVAL, RefundState.REVERSED)
+        return self in _MOVING_REFUND or self in at_rest
 
     @property
     def posted(self) -> bool:
@@ -278,9 +276,8 @@ def after_call(seen: Seen, answer: Answer, now: datetime, jitter: float) -> Step
     if seen.state is not AttemptState.SENDING and not (
         state in RECEIVED and seen.state not in RECEIVED
     ):
-        return Step(
-            seen.state, False, next_look(now, 0, jitter) if seen.state.live else None, seen.checks
-        )
+        due = next_look(now, 0, jitter) if seen.state.live else None
+        return Step(seen.state, False, due, seen.checks)
     if not state.live:
         return Step(state, True, None, seen.checks)
     at_once = answer.outcome is Outcome.EXISTS

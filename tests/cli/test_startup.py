@@ -150,6 +150,15 @@ def test_a_short_command_collects_no_garbage_and_a_long_one_does(
     assert done.stderr.split() == ["0", "True", "True"]
 
 
+def test_whoever_asks_where_money_is_does_not_load_what_takes_it(tmp_path: Path) -> None:
+    loaded(tmp_path, "payments", "list")  # makes the book
+    modules, code, _ = loaded(tmp_path, "trace", "o-1")
+    assert code == 3
+    assert modules & HEAVY == {"sqlalchemy"}
+    assert "payctl.insight.dossier" in modules
+    assert not modules & {"payctl.payments.service", "payctl.payments.dispatch"}
+
+
 def test_config_show_reads_no_database(tmp_path: Path) -> None:
     modules, code, out = loaded(tmp_path, "config", "show")
     assert code == 0
