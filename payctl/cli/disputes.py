@@ -28,7 +28,6 @@ from payctl.cli.framework import (
 )
 from payctl.cli.messages import say
 from payctl.cli.options import span_of
-from payctl.cli.standing import money_lines
 from payctl.errors import InvalidInput
 from payctl.gateways.disputes import DisputeStatus
 
@@ -249,6 +248,8 @@ def _end(dispute: DisputeRecord) -> None:
     emit(dispute_json(dispute), DISPUTE, VIEW)
     if run.is_json or run.quiet:
         return
+    from payctl.cli.money_lines import money_lines
+
     where = run.app.lookup.situation(dispute.payment_id).whereabouts
     for line in money_lines(where, run.lang):
         note(line)

@@ -12,7 +12,6 @@ from payctl.cli.entries import entries_json
 from payctl.cli.framework import Column, Section, emit, note, session, undo, write_text
 from payctl.cli.messages import say
 from payctl.cli.standing import tell
-from payctl.insight.whereabouts import Verdict
 from payctl.money import format_money
 from payctl.payments.details import PaymentDetail
 from payctl.payments.model import PaymentStatus
@@ -179,6 +178,8 @@ def emit_result(result: PaymentResult) -> None:
     run = session()
     if run.is_json or run.quiet:
         return
+    from payctl.insight.whereabouts import Verdict
+
     if result.replayed:
         note(say("replayed", run.lang))
     story = run.app.lookup.situation(result.payment.id)

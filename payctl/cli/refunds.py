@@ -38,7 +38,7 @@ from payctl.cli.framework import (
 from payctl.cli.messages import say
 from payctl.cli.payment_options import Batch, PaymentIdOrBatch, Workers
 from payctl.cli.payment_views import ATTEMPTS, emit_refund_rehearsal, filled
-from payctl.cli.standing import exit_of_refund, money_lines, new_key
+from payctl.cli.standing import exit_of_refund, new_key
 from payctl.errors import InvalidInput
 from payctl.insight.advice import about_refund
 from payctl.ledger.accounts import float_, full_code
@@ -311,6 +311,8 @@ def _tell(found: RefundDetail, why: str | None = None) -> None:
     run = session()
     if run.is_json or run.quiet:
         return
+    from payctl.cli.money_lines import money_lines
+
     refund = found.refund
     where = run.app.lookup.situation(refund.payment_id).whereabouts
     for line in money_lines(where, run.lang):

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from payctl.cli.framework import ExitCode, note, session
 from payctl.cli.messages import say
-from payctl.insight.whereabouts import Part, Place, Verdict, Whereabouts, gives_back
-from payctl.money import format_money
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState
 from payctl.payments.records import Attempt, Payment, Refund
 
@@ -27,21 +25,6 @@ _RECEIVED = frozenset({"wrong_amount", "wrong_currency", "duplicate_receipt"})
 _DONE = (PaymentStatus.SUCCEEDED, PaymentStatus.AUTHORIZED)
 _DONE_REFUNDS = (RefundState.SUCCEEDED, RefundState.PROPOSED)
 _FAILED_REFUNDS = (RefundState.FAILED, RefundState.REJECTED)
-
-#: What is told before the answer itself, by what a line is about.
-_ABOUT = {
-    Part.RETURNED: "money.returned",
-    Part.COST: "money.cost",
-    Part.BORNE: "money.borne_by",
-    Part.HELD: "money.held_at",
-}
-#: Answers about what is not in the books: of a payment, and of a refund.
-_OPEN = {
-    Part.AUTHORIZED: ("money.authorized", "money.authorized"),
-    Part.APPROVED: ("money.approved", "money.approved"),
-    Part.WAITING: ("money.waiting", "money.waiting_refund"),
-    Part.UNKNOWN: ("money.unknown", "money.unknown_refund"),
-}
 
 
 def new_key() -> str:
@@ -91,35 +74,9 @@ def tell(story: Story, steps: Sequence[str] | None = None) -> None:
     run = session()
     if run.is_json or run.quiet:
         return
+    from payctl.cli.money_lines import money_lines
+
     for line in money_lines(story.whereabouts, run.lang):
         note(line)
     for line in story.next if steps is None else steps:
         note(say("next", run.lang, command=line))
-
-
-def money_lines(where: Whereabouts, lang: str) -> list[str]:
-    """Where the money is, in sentences; the last one is the answer itself."""
-    lines = [
-        say(sentence, lang, places=_listed(places))
-        for part, sentence in _ABOUT.items()
-        if (places := where.of(part))
-    ]
-    answers = []
-    if belongs := where.of(Part.BELONGS):
-        answers.append(say("money.belongs_to", lang, places=_listed(belongs)))
-    for place in where.of(*_OPEN):
-        plain, refund = _OPEN[place.part]
-        amount = format_money(place.amount_minor, place.currency)
-        sentence = refund if gives_back(place) else plain
-        answers.append(
-            say(sentence, lang, gateway=place.gateway or "-", account=place.account, amount=amount)
-        )
-    if where.verdict is Verdict.NOWHERE:
-        answers.append(say("money.nowhere", lang))
-    return [*lines, *answers] if answers else [*lines[1:], *lines[:1]]
-
-
-def _listed(places: Sequence[Place]) -> str:
-    return ", ".join(
-        f"{place.account} ({format_money(place.amount_minor, place.currency)})" for place in places
-    )

@@ -14,7 +14,7 @@ import typer
 from payctl.cli.cells import Column, tame
 from payctl.cli.framework import ExitCode, command, emit, emit_list, note, session, single
 from payctl.cli.messages import label, say
-from payctl.cli.standing import money_lines
+from payctl.cli.money_lines import money_lines
 from payctl.ledger.model import PostedEntry
 from payctl.money import format_money
 from payctl.payments.views import payment_json

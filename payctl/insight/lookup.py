@@ -32,7 +32,7 @@ from payctl.ledger.tables import hold, journal
 from payctl.notifications.tables import notification
 from payctl.payments import store
 from payctl.payments import tables as t
-from payctl.payments.service import SCOPE
+from payctl.payments.requests import SCOPE
 from payctl.webhooks.tables import webhook_event
 
 #: Payments told of in one answer; more of one customer are found with ``payments list``.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from payctl.gateways.base import Destination
+from typing import TYPE_CHECKING
+
 from payctl.pan import mask_phone
+
+if TYPE_CHECKING:
+    from payctl.gateways.base import Destination
 
 
 def masked(destination: Destination) -> str:

@@ -34,7 +34,7 @@ from payctl.payments.import_files import FORMATS, safe
 from payctl.payments.import_rows import COLUMNS
 from payctl.payments.queries import PAGE, payment_conditions
 from payctl.payments.records import Payment, payment_of
-from payctl.payments.service import SCOPE
+from payctl.payments.requests import SCOPE
 
 #: Every column of an import but the human forms of its amounts.
 EXPORTED = tuple(name for name in COLUMNS if name not in ("amount", "fee"))

@@ -17,8 +17,8 @@ from payctl.payments import tables as t
 from payctl.payments.import_rows import ImportRow
 from payctl.payments.model import AttemptState, Operation, PaymentStatus
 from payctl.payments.records import Attempt, Payment, row_of
+from payctl.payments.requests import SCOPE
 from payctl.payments.sales import Part, Sale
-from payctl.payments.service import SCOPE
 
 
 class Origin(NamedTuple):

@@ -34,11 +34,9 @@ from payctl.payments.breaker import Breakers
 from payctl.payments.dispatch import Dispatch
 from payctl.payments.model import LEASE, Operation, PaymentStatus
 from payctl.payments.records import Attempt, Payment, row_of
-from payctl.payments.requests import PaymentInput
+from payctl.payments.requests import SCOPE, PaymentInput
 from payctl.payments.routing import Decision, Router, RouteRequest
 from payctl.payments.unroutable import refusal
-
-SCOPE = "payment"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from payctl.gateways.base import FAIL_OVER_CODES, Answer, Capabilities, Outcome, RejectKind
+from payctl.gateways.outcome import FAIL_OVER_CODES, Outcome, RejectKind
+
+if TYPE_CHECKING:
+    from payctl.gateways.base import Answer, Capabilities
 
 
 class PaymentStatus(StrEnum):
@@ -144,10 +147,8 @@ class RefundState(StrEnum):
     @property
     def reserves(self) -> bool:
         """True while the amount is set aside on the payment."""
-        return self in _MOVING_REFUND or self in (
-            RefundState.AWAITING_APPROVAL,
-            RefundState.REVERSED,
-        )
+        at_rest = (RefundState.AWAITING_APPROVAL, RefundState.REVERSED)
+        return self in _MOVING_REFUND or self in at_rest
 
     @property
     def posted(self) -> bool:
@@ -272,9 +273,8 @@ def after_call(seen: Seen, answer: Answer, now: datetime, jitter: float) -> Step
     if seen.state is not AttemptState.SENDING and not (
         state in RECEIVED and seen.state not in RECEIVED
     ):
-        return Step(
-            seen.state, False, next_look(now, 0, jitter) if seen.state.live else None, seen.checks
-        )
+        due = next_look(now, 0, jitter) if seen.state.live else None
+        return Step(seen.state, False, due, seen.checks)
     if not state.live:
         return Step(state, True, None, seen.checks)
     at_once = answer.outcome is Outcome.EXISTS

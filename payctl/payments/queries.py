@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from payctl.db.engine import Database
 from payctl.errors import InvalidInput, NotFound
-from payctl.gateways.base import Outcome
+from payctl.gateways.outcome import Outcome
 from payctl.ids import floor_of
-from payctl.payments import dispute_records, store
+from payctl.payments import store
 from payctl.payments import tables as t
 from payctl.payments.details import (
     OPEN,
@@ -176,6 +176,8 @@ def detail(tx: sa.Connection, payment_id: UUID) -> PaymentDetail:
     Raises:
         NotFound: ``payment.not_found``.
     """
+    from payctl.payments import dispute_records
+
     attempts = tuple(store.attempts(tx, payment_id))
     return PaymentDetail(
         store.payment(tx, payment_id),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from payctl.gateways.base import Destination, Reference
 from payctl.payments.model import AttemptState, Operation, PaymentStatus, RefundState, Seen, Way
+
+if TYPE_CHECKING:
+    from payctl.gateways.base import Destination, Reference
 
 
 # The two below have no slots: the fields in their ``__dict__`` are their rows, see ``row_of``.
@@ -129,6 +131,8 @@ class Attempt:
 
     def reference(self) -> Reference:
         """How to ask the provider about it."""
+        from payctl.gateways.base import Reference
+
         return Reference(
             our_reference=self.our_reference,
             provider_reference=self.provider_reference,
@@ -140,6 +144,8 @@ class Attempt:
 
     def paid_by(self) -> Destination | None:
         """Whom the provider names as the one who paid, if it does."""
+        from payctl.gateways.base import Destination
+
         return Destination(**self.payer) if self.payer else None
 
 
@@ -189,6 +195,8 @@ class Refund:
 
     def payee(self) -> Destination | None:
         """Where a payout of it goes."""
+        from payctl.gateways.base import Destination
+
         return Destination(**self.destination) if self.destination else None
 
 

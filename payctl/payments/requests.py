@@ -20,6 +20,8 @@ from payctl.money import PPM, check_amount_minor
 
 METHODS = frozenset({"card", "mobile_money", "paypal", "bank_transfer", "wallet"})
 SALE_TYPES = frozenset({"ticket_sale", "template_sale"})
+#: Of the idempotency keys of payments.
+SCOPE = "payment"
 
 MAX_TEXT = 500
 MAX_REFERENCE = 120

@@ -42,7 +42,6 @@ from payctl.payments.requests import PaymentInput
 from payctl.payments.results import PaymentResult, view
 from payctl.payments.routing import Router
 
-SCOPE = "payment"
 #: Different gateways tried for one payment at most.
 MAX_GATEWAYS = 5
 #: How long a caller with a key that is being worked on waits for that work's answer.

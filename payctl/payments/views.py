@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from payctl.gateways.base import NextAction
 from payctl.ids import encode
 from payctl.pan import mask_phone
 from payctl.payments.destinations import masked
@@ -21,6 +20,7 @@ from payctl.payments.model import Operation, PaymentStatus, RefundState, legacy_
 from payctl.payments.records import Attempt, Capture, Payment, Refund
 
 if TYPE_CHECKING:
+    from payctl.gateways.base import NextAction
     from payctl.payments.statistics import Statistic
 
 PAYMENT = "payctl.payment/1"

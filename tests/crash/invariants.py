@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Any
 
 from payctl.cases.tables import case_record
-from payctl.cli.standing import money_lines
+from payctl.cli.money_lines import money_lines
 from payctl.ids import decode
 from payctl.insight.dossier import of_payment
 from payctl.insight.whereabouts import Verdict
