@@ -53,14 +53,23 @@ class Ranked(NamedTuple):
     rule_place: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = self._asdict()
-        dropped, _place = out.pop("dropped"), out.pop("rule_place")
-        if not dropped:
-            return out
-        reasons = [{"code": each.code, "params": dict(each.params)} for each in dropped]
-        return {
-            "account": self.account, "gateway": self.gateway, "rank": self.rank, "dropped": reasons
-        }  # fmt: skip
+        """What is kept of it; what says nothing is left out, because every payment keeps this."""
+        out: dict[str, Any] = {"account": self.account, "gateway": self.gateway, "rank": self.rank}
+        if self.dropped:
+            out["dropped"] = [
+                {"code": each.code, "params": dict(each.params)} for each in self.dropped
+            ]
+        elif self[_TOLD] != _NOTHING_TOLD:
+            for name, value, nothing in zip(_NAMES, self[_TOLD], _NOTHING_TOLD, strict=True):
+                if value != nothing:
+                    out[name] = value
+        return out
+
+
+#: The fields of a candidate that may say something about its place, and what each holds otherwise.
+_TOLD = slice(Ranked._fields.index("fee_minor"), Ranked._fields.index("rule_place"))
+_NAMES = Ranked._fields[_TOLD]
+_NOTHING_TOLD = tuple(Ranked._field_defaults[name] for name in _NAMES)
 
 
 @dataclass(frozen=True, slots=True)
