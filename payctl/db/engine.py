@@ -229,6 +229,14 @@ class Database:
         self.engine.dispose()
         self._one_by_one.dispose()
 
+    def leave(self) -> None:
+        """Give back the connection that this thread keeps: for a thread that ends before us."""
+        connection: sa.Connection | None = getattr(self._own, "connection", None)
+        if connection is not None:
+            del self._own.connection
+            self._owned.discard(connection)
+            connection.close()
+
     def close_own(self) -> None:
         """Close the connections that threads keep."""
         for connection in list(self._owned):

@@ -59,8 +59,9 @@ class Ranked(NamedTuple):
             out["dropped"] = [
                 {"code": each.code, "params": dict(each.params)} for each in self.dropped
             ]
-        elif self[_TOLD] != _NOTHING_TOLD:
-            for name, value, nothing in zip(_NAMES, self[_TOLD], _NOTHING_TOLD, strict=True):
+        elif tuple(self)[_TOLD] != _NOTHING_TOLD:
+            for name, nothing in zip(_NAMES, _NOTHING_TOLD, strict=True):
+                value = getattr(self, name)
                 if value != nothing:
                     out[name] = value
         return out
