@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from payctl.errors import InvalidInput
 from payctl.gateways.base import Event, Reference
@@ -19,8 +18,7 @@ HEADER = "Sandbox-Signature"
 _SECOND = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Sums of one currency on the provider's side, in minor units."""
 
     captured_minor: int = 0
@@ -29,8 +27,7 @@ class Totals:
     captures: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """An event to deliver now, ``copies`` times."""
 
     id: str

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from typing import NamedTuple
 
 from payctl.errors import NotConfigured
 from payctl.gateways.base import DECLINE_CODES
@@ -59,8 +60,7 @@ _TOKEN = re.compile(r"tok_([a-z0-9_]+)(?::(-?\d+))?")
 _WORD = re.compile(r"([a-z0-9_]+)(?::(-?\d+))?$")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One behaviour; what ``value`` counts (seconds, times, minor units) depends on the name."""
 
     name: str
@@ -70,8 +70,7 @@ class Word:
         return self.name if self.value is None else f"{self.name}:{self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What happens to one exchange: how it travels and what the provider decides."""
 
     transport: Word | None = None
@@ -135,8 +134,7 @@ def plan_of(words: Iterable[Word], call: int) -> Plan:
     return plan
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptLine:
+class ScriptLine(NamedTuple):
     """One line of a script: the next *times* exchanges of *verb* behave so."""
 
     verb: str
@@ -171,8 +169,7 @@ def _all_known(verb: str, words: str) -> bool:
     return verb in VERBS and all(m is not None and known(verb, m[1]) for m in matches)
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(NamedTuple):
     """The provider cannot be reached from *since* until *until*; *kind* is the transport word."""
 
     since: datetime
