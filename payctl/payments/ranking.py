@@ -59,9 +59,10 @@ class Ranked(NamedTuple):
             out["dropped"] = [
                 {"code": each.code, "params": dict(each.params)} for each in self.dropped
             ]
-        elif tuple(self)[_TOLD] != _NOTHING_TOLD:
-            for name, nothing in zip(_NAMES, _NOTHING_TOLD, strict=True):
-                value = getattr(self, name)
+            return out
+        told: tuple[Any, ...] = tuple(self)[_TOLD]
+        if told != _NOTHING_TOLD:
+            for name, value, nothing in zip(_NAMES, told, _NOTHING_TOLD, strict=True):
                 if value != nothing:
                     out[name] = value
         return out
