@@ -224,8 +224,11 @@ def refund_of(row: Mapping[str, Any]) -> Refund:
 
 def changed(what: Record, **values: Any) -> Record:
     """*what* with other *values*: ``dataclasses.replace`` for records of many fields."""
+    fields = what.__dict__
+    if not values.keys() <= fields.keys():
+        raise TypeError(f"no such fields: {sorted(values.keys() - fields.keys())}")
     new = object.__new__(type(what))
-    new.__dict__.update(what.__dict__, **values)
+    new.__dict__.update(fields, **values)
     return new
 
 

@@ -63,44 +63,45 @@ class Reborn(Database):
     a matter of speed; every connection of the process before is closed.
     """
 
-    _engines: dict[str, sa.Engine] = {}  # noqa: RUF012 - shared on purpose
+    _engines: dict[tuple[str, ...], sa.Engine] = {}  # noqa: RUF012 - shared on purpose
     _alive: WeakSet[Reborn] = WeakSet()  # noqa: RUF012 - shared on purpose
 
     def _sqlite(self) -> sa.Engine:
         return self._kept(super()._sqlite)
 
-    def _postgresql(self, pool_size: int) -> sa.Engine:
-        return self._kept(lambda: super(Reborn, self)._postgresql(pool_size))
+    def _postgresql(self, pool_size: int, **settings: str) -> sa.Engine:
+        return self._kept(lambda: super(Reborn, self)._postgresql(pool_size, **settings), *settings)
 
-    def _kept(self, make: Callable[[], sa.Engine]) -> sa.Engine:
-        name = self.url.render_as_string(hide_password=False)
+    def _kept(self, make: Callable[[], sa.Engine], *settings: str) -> sa.Engine:
+        name = (self.url.render_as_string(hide_password=False), *settings)
         if name not in self._engines:
             self._engines[name] = make()
             if self.is_sqlite:
                 sa.event.listen(self._engines[name], "connect", _quick)
-        self.engine = self._engines[name]
         self._alive.add(self)
-        self._close_unused()
-        return self.engine
+        _close_unused(self._engines[name])
+        return self._engines[name]
 
     def held(self) -> int:
         """Connections with a transaction open; a thread's own one has none between statements."""
         own = sum(len(each._owned) for each in self._alive if each.engine is self.engine)
-        return self._in_use() - own
+        return sum(_in_use(each) for each in {self.engine, self._one_by_one}) - own
 
     def dispose(self) -> None:
         self.close_own()
-        self._close_unused()
+        _close_unused(self.engine)
+        _close_unused(self._one_by_one)
 
-    def _close_unused(self) -> None:
-        """A process that stands still keeps what it holds."""
-        if not self._in_use():
-            self.engine.dispose()
 
-    def _in_use(self) -> int:
-        pool = self.engine.pool
-        assert isinstance(pool, sa.pool.QueuePool)
-        return pool.checkedout()
+def _close_unused(engine: sa.Engine) -> None:
+    """A process that stands still keeps what it holds."""
+    if not _in_use(engine):
+        engine.dispose()
+
+
+def _in_use(engine: sa.Engine) -> int:
+    assert isinstance(engine.pool, sa.pool.QueuePool)
+    return engine.pool.checkedout()
 
 
 @dataclass
