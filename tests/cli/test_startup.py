@@ -22,7 +22,7 @@ NOT_FOR_A_LIST = {
     "payctl.cli.batch", "payctl.cli.money_lines", "payctl.gateways.base", "payctl.gateways.http",
     "payctl.gateways.registry", "payctl.insight.whereabouts", "payctl.ledger.accounts",
     "payctl.payments.dispatch", "payctl.payments.dispute_records", "payctl.payments.service",
-    "sqlalchemy.orm", "sqlalchemy.ext", "greenlet",
+    "sqlalchemy.orm", "sqlalchemy.ext.asyncio", "greenlet",
 }  # fmt: skip
 PROBE = """
 import sys
