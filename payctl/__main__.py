@@ -31,15 +31,18 @@ def main() -> None:
 
 def _collect_later() -> None:
     """Begin to look for garbage when there is much to find: what a command imports is none, and to
-    look through it time and again is a tenth of its life. One that lives longer collects as usual.
+    look through it time and again is a tenth of its life. One that lives longer collects as usual,
+    but never again among what has stayed until the first time.
     """
     usual = gc.get_threshold()
 
-    def resume(_phase: str, _info: object) -> None:
-        gc.callbacks.remove(resume)
-        gc.set_threshold(*usual)
+    def collected(phase: str, _info: object) -> None:
+        if phase == "stop":
+            gc.callbacks.remove(collected)
+            gc.freeze()
+            gc.set_threshold(*usual)
 
-    gc.callbacks.append(resume)
+    gc.callbacks.append(collected)
     gc.set_threshold(_MANY_OBJECTS, *usual[1:])
 
 

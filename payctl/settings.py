@@ -50,8 +50,8 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("database.url", "url", "where the book lives; default: a SQLite file of your own"),
     Setting("database.password", "secret", "password put into database.url", former="DB_PASSWORD"),
-    Setting("database.pool_size", "integer", "connections kept open per process", 5,
-            minimum=1, maximum=200),
+    Setting("database.pool_size", "integer", "connections kept open per process; payments have as"
+            " many of their own", 5, minimum=1, maximum=200),
     Setting("database.prepared", "switch", "prepare statements on the server; false behind a"
             " pgbouncer that shares connections by transaction", True),
     Setting("book", "name", "PostgreSQL schema that holds the book", "payctl"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import statistics
@@ -138,6 +139,8 @@ def _work(
     try:
         step = make(number, *arguments)
         _warm_up(step)
+        gc.collect()
+        gc.freeze()  # as a process of payctl's does that lives for more than a moment
         barrier.wait(START_S)
         queue.put(_repeat(step, seconds))
         counted.wait(START_S)

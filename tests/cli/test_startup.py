@@ -150,6 +150,16 @@ def test_a_short_command_collects_no_garbage_and_a_long_one_does(
     assert done.stderr.split() == ["0", "True", "True"]
 
 
+def test_a_process_that_lives_on_looks_for_garbage_among_what_is_new(tmp_path: Path) -> None:
+    code = (
+        "import gc\nfrom payctl.__main__ import _collect_later\n_collect_later()\n"
+        "usual = gc.get_freeze_count()\nkept = [[] for _ in range(150_000)]\n"
+        "print(usual, gc.get_freeze_count() > 90_000, gc.get_threshold()[0] < 10_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "True", "True"]
+
+
 def test_whoever_asks_where_money_is_does_not_load_what_takes_it(tmp_path: Path) -> None:
     loaded(tmp_path, "payments", "list")  # makes the book
     modules, code, _ = loaded(tmp_path, "trace", "o-1")
