@@ -103,10 +103,10 @@ class IdSource:
             now: the present, when the caller has just asked the clock for it. Where another thread
                 has had an id of a later millisecond, this one takes its place before it.
         """
-        [made] = self.row(1, now)
+        [made] = self.several(1, now)
         return made
 
-    def row(self, number: int, now: datetime | None = None) -> list[UUID]:
+    def several(self, number: int, now: datetime | None = None) -> list[UUID]:
         """*number* fresh ids, each after the one before; otherwise as :meth:`new`."""
         ms = _milliseconds(now or self._clock.now())
         bits, made = self._random.getrandbits, []

@@ -288,7 +288,7 @@ class FirstAnswers:
         for each in planned:
             kind, data = f"payment.{each.payment.status}", announcement(each.payment)
             id_, now = each.payment.id, each.payment.updated_at
-            told_id, audited_id = self._db.ids.row(2, now)
+            told_id, audited_id = self._db.ids.several(2, now)
             with log.correlated(each.answered.correlation_id):
                 told.append(outbox.row(told_id, now, kind, "payment", id_, 2, data))
             audited.append(audit.row(audited_id, now, actor, kind, "payment", id_, data))

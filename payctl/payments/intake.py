@@ -178,7 +178,7 @@ class Intake:
     ) -> _Planned | InvalidInput:
         """The rows of a payment, or why no gateway could ever take it."""
         now, ids = self._db.clock.now(), self._db.ids
-        payment_id, attempt_id = ids.row(2, now)
+        payment_id, attempt_id = ids.several(2, now)
         request = self.route_request(wanted, payment_id, at=now)
         decision = self._router.decide(tx, request)
         if decision.chosen is None and (refused := refusal(request, decision)) is not None:
@@ -191,7 +191,7 @@ class Intake:
             )  # fmt: skip
         payment = _payment(wanted, payment_id, now, actor, decision, attempt)
         kind, data = f"payment.{payment.status}", announcement(payment)
-        told_id, audited_id = ids.row(2, now)
+        told_id, audited_id = ids.several(2, now)
         return _Planned(
             wanted,
             Begun(payment, attempt, decision.probe, correlation_id=wanted.correlation_id),

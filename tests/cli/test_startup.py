@@ -153,8 +153,8 @@ def test_a_short_command_collects_no_garbage_and_a_long_one_does(
 def test_a_process_that_lives_on_looks_for_garbage_among_what_is_new(tmp_path: Path) -> None:
     code = (
         "import gc\nfrom payctl.__main__ import _collect_later\n_collect_later()\n"
-        "usual = gc.get_freeze_count()\nkept = [[] for _ in range(150_000)]\n"
-        "print(usual, gc.get_freeze_count() > 90_000, gc.get_threshold()[0] < 10_000)"
+        "before = gc.get_freeze_count()\nkept = [[] for _ in range(150_000)]\n"
+        "print(before, gc.get_freeze_count() > 90_000, gc.get_threshold()[0] < 10_000)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "True", "True"]

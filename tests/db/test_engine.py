@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from payctl.db import audit
+from payctl.db.actor import Actor
 from payctl.db.engine import Database, driver_execute
 from payctl.db.idempotency import claim
+from payctl.db.metadata import BY_INDEX
 from payctl.db.tables import idempotency
 from payctl.errors import InvalidInput, NotConfigured
 
@@ -127,3 +130,24 @@ def test_book_names_that_are_no_schema(book: str) -> None:
 def test_a_book_in_memory_would_be_a_different_one_per_connection() -> None:
     with pytest.raises(NotConfigured, match=r"database\.needs_file"):
         Database("sqlite://")
+
+
+def test_settings_for_rows_by_key_stay_where_they_belong(db: Database) -> None:
+    """Whoever writes at once has them from the start; others for a transaction that writes so."""
+    if db.is_sqlite:
+        pytest.skip("SQLite has no such settings")
+
+    def settings(tx: sa.Connection) -> dict[str, str]:
+        asked = ", ".join(f"current_setting('{name}')" for name in BY_INDEX)
+        return dict(zip(BY_INDEX, driver_execute(tx, f"SELECT {asked}").fetchone(), strict=True))
+
+    assert db.at_once(settings) == BY_INDEX
+    with db.transaction() as tx:
+        usual = settings(tx)
+        assert all(usual[name] != value for name, value in BY_INDEX.items())
+        at, who = db.clock.now(), Actor("core", frozenset({"core"}))
+        audit.append(db, tx, [audit.row(db.ids.new(), at, who, "test", "test", None, {})])
+        assert settings(tx) == BY_INDEX
+    with db.transaction() as tx:
+        assert settings(tx) == usual
+    assert db.at_once(settings) == BY_INDEX
